@@ -161,6 +161,16 @@ def read_json(path: Path, longest_bytes: int = 8 << 20) -> Any:
         raise ValueError(f"{path} is nested too deeply.") from error
 
 
+def read_texts(path: Path) -> dict[str, str]:
+    """The texts by name in a small record of Easel's own; empty if there is none, or it is damaged."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    is_whole = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
+    return found if is_whole else {}
+
+
 def read_toml(
     path: Path,
     error: type[EaselError] = EaselError,

@@ -7,8 +7,10 @@ import os
 
 import pytest
 
+from tests.support import machines
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import jupyter_servers, network
+from trainer_core.files import read_texts
 from trainer_core.install import hub_reach, installed, jupyter, trials
 
 DEEP = "[" * 200_000
@@ -25,6 +27,33 @@ def test_the_record_of_an_engine(tmp_path):
     assert installed.read_record(tmp_path) is None
     pipe(record)
     assert installed.read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"details": []},
+        {"details": None},
+        {"version": 5},
+        {"fingerprint": {}},
+        {"id": 5},
+        # Its Python would be that of another folder.
+        {"id": "simpletuner"},
+        {"id": "../kohya"},
+    ],
+)
+def test_the_record_of_an_engine_with_other_types_or_of_another_engine(tmp_path, monkeypatch, wrong):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    record = machines.install("kohya", "registry", "cuda", "2.10.0").home / "installed.json"
+    assert installed.installed("kohya") is not None
+    record.write_text(json.dumps({**json.loads(record.read_text()), **wrong}))
+    assert installed.installed("kohya") is None
+
+
+@pytest.mark.parametrize("text", ["[]", "5", '{"python": 5}', DEEP])
+def test_a_record_of_texts_that_is_none(tmp_path, text):
+    (tmp_path / "state.json").write_text(text)
+    assert read_texts(tmp_path / "state.json") == {}
 
 
 def test_the_trials_of_an_engine(tmp_path, monkeypatch):

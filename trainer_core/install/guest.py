@@ -21,7 +21,7 @@ from pathlib import Path
 from trainer_core import places
 from trainer_core.child import full_environment
 from trainer_core.errors import InstallError
-from trainer_core.files import read_json, read_toml, write_whole
+from trainer_core.files import read_texts, read_toml, write_whole
 from trainer_core.install.uv import decisive_line, ensure_uv, kept_settings, run_logged
 from trainer_core.places import CHECKOUT
 from trainer_core.providers import surviving
@@ -145,10 +145,7 @@ def _of_platform() -> list[tuple[str, str]]:
 
 
 def _recorded(inside: Path) -> dict[str, str]:
-    try:
-        return read_json(inside / _RECORD)
-    except (OSError, ValueError):
-        return {}
+    return read_texts(inside / _RECORD)
 
 
 def _name(requirement: str) -> str:

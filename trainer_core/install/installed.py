@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.files import read_json
+from trainer_core.errors import EaselError
+from trainer_core.files import from_table, read_json
 from trainer_core.install.kept import Kept, come_back
 
 PARTS = ("venv", "source", "schema", "trials.json", "installed.json")
@@ -75,11 +76,12 @@ def installed(engine: str) -> InstalledEngine | None:
 
 
 def read_record(folder: Path) -> InstalledEngine | None:
-    """What was installed, as a folder records it; None if it does not."""
+    """What was installed, as a folder records it; None if it does not, or the record is damaged or that of another engine."""
     try:
-        return InstalledEngine(**read_json(folder / "installed.json"))
-    except (OSError, ValueError, TypeError):
+        found = from_table(InstalledEngine, read_json(folder / "installed.json"), "installed.json")
+    except (OSError, ValueError, EaselError):
         return None
+    return found if found.id == folder.name else None
 
 
 def marker(engine: str) -> Path:

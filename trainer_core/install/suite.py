@@ -16,7 +16,7 @@ from pathlib import Path
 from trainer_core import hardware
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
-from trainer_core.files import read_json, write_whole
+from trainer_core.files import read_texts, write_whole
 from trainer_core.install import interpreters, jupyter
 from trainer_core.install.kept import Kept
 from trainer_core.install.uv import decisive_line, ensure_uv, run_logged, uv_environment
@@ -196,10 +196,7 @@ def _locks(*, dev: bool) -> dict[str, str]:
 
 def _state() -> dict[str, str]:
     """What `.venv` was created from; empty when it was never completed."""
-    try:
-        return read_json(_STATE)
-    except (OSError, ValueError):
-        return {}
+    return read_texts(_STATE)
 
 
 def _python(uv: Path, wanted: str | None, report: Report) -> interpreters.Interpreter:

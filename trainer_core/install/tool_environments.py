@@ -25,8 +25,8 @@ from typing import Any
 
 from trainer_core import hardware, places
 from trainer_core.child import child_environment
-from trainer_core.errors import InstallError
-from trainer_core.files import read_json, read_rows, write_whole
+from trainer_core.errors import EaselError, InstallError
+from trainer_core.files import from_table, read_json, read_rows, write_whole
 from trainer_core.hardware import Accelerator
 from trainer_core.install import build, interpreters, mirrors
 from trainer_core.install.kept import Kept, come_back
@@ -133,8 +133,8 @@ def installed(name: str) -> Installed | None:
     if row.kept.marker.exists() and not come_back(row.kept):
         return None
     try:
-        found = Installed(**read_json(row.folder / "installed.json"))
-    except (OSError, ValueError, TypeError):
+        found = from_table(Installed, read_json(row.folder / "installed.json"), "installed.json")
+    except (OSError, ValueError, EaselError):
         return None
     return found if row.interpreter.exists() else None
 
