@@ -302,7 +302,11 @@ def uninstall(options, rest):
     in_use.refuse_if_used()
     what = "Easel's environment, its Jupyter kernel and its engines"
     if options.all:
-        what += ", and ALL runs, models, datasets and results in {}".format(places.home())
+        if not is_own(places.home()):
+            print("{} is not a folder of Easel's alone, so it is not removed.".format(places.home()))
+            print("Leave out --all, and delete there what you no longer need.")
+            return 1
+        what += ", and EVERYTHING in {}: all runs, models, datasets and results".format(places.home())
     if not options.yes and not agreed("Remove {}? [y/N] ".format(what)):
         print("Nothing was removed.")
         return 1
@@ -310,10 +314,18 @@ def uninstall(options, rest):
         environments.remove(engine)
     for folder in suite.tear_down():
         print("Removed {}.".format(folder))
-    shutil.rmtree(str(places.home() if options.all else places.home() / "tools"), ignore_errors=True)
+    # Only uv: a folder with the name tools can be the user's where EASEL_HOME is a folder with other things in it.
+    shutil.rmtree(str(places.home() if options.all else places.home() / "tools" / "uv"), ignore_errors=True)
     if not options.all:
         print("Kept: models, datasets, runs and results in {}".format(places.home()))
     return 0
+
+
+def is_own(folder):
+    """Whether a folder can be deleted: not one that contains the user's home or Easel itself, nor a whole disk."""
+    inside = [os.path.realpath(path) for path in (os.path.expanduser("~"), HERE)]
+    contains = [os.path.commonpath([str(folder), path]) == str(folder) for path in inside]
+    return not any(contains) and not os.path.ismount(str(folder))
 
 
 def agreed(question):

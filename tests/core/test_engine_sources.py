@@ -1,6 +1,7 @@
 """The source code of an engine from an archive or a folder that somebody else made: only what was pinned is taken, within limits."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -134,3 +135,45 @@ def test_many_files_and_files_that_are_large_together_are_refused(table, tmp_pat
     monkeypatch.setattr(unpacking, "MOST_FILES", 10)
     with pytest.raises(InstallError, match="more than 10 entries"):
         taken(table, archive(11, 1), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["a link to nowhere", "a link to itself", "a folder like a module", "a pipe"])
+def test_a_folder_that_cannot_be_copied_is_refused_in_a_sentence(table, tmp_path, kind):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    {
+        "a link to nowhere": lambda: (folder / "x").symlink_to("/nowhere"),
+        "a link to itself": lambda: (folder / "x").symlink_to(folder),
+        "a folder like a module": (folder / "x.py").mkdir,
+        "a pipe": lambda: os.mkfifo(folder / "x"),
+    }[kind]()
+    with pytest.raises(InstallError, match=r"The sources from .* cannot be used: "):
+        taken(table, str(folder), tmp_path)
+    assert not list(tmp_path.glob(".source-*"))
+
+
+def test_an_archive_with_a_name_that_is_no_text_is_refused_in_a_sentence(table, tmp_path):
+    with tarfile.open(tmp_path / "source.tar", "w") as packed:
+        packed.addfile(tarfile.TarInfo("a\udcff.py"), io.BytesIO())
+    with pytest.raises(InstallError, match=r"The sources from .* cannot be used: "):
+        taken(table, str(tmp_path / "source.tar"), tmp_path)
+
+
+@pytest.mark.parametrize("end", ["", "/none.tar.gz"])
+def test_no_error_has_the_password_of_an_address(table, tmp_path, end):
+    program = tmp_path / "ran"
+    with pytest.raises(InstallError) as refused:
+        taken(table, f"https://mika:hush@127.0.0.1:9/a{end}", tmp_path)
+    assert "hush" not in str(refused.value)
+    with pytest.raises(InstallError):
+        taken(table, f"--upload-pack=touch {program}", tmp_path)
+    assert not program.exists()
+
+
+def test_the_password_of_an_address_is_in_no_error_about_its_files(table, tmp_path):
+    """An address from which an archive came that is none."""
+    (tmp_path / "answer").write_bytes(b"none")
+    with pytest.raises(InstallError) as refused:
+        upstream._unpack(table, tmp_path / "answer", "https://mika:hush@mirror.example.org/a", tmp_path)
+    assert "mirror.example.org" in str(refused.value)
+    assert "hush" not in str(refused.value)

@@ -270,6 +270,23 @@ def test_uninstalling_keeps_what_the_user_made_unless_told(installer, checkout, 
     assert not (checkout / "workspace").exists()
 
 
+@pytest.mark.parametrize("place", ["home", "checkout", "above"])
+def test_a_folder_with_more_than_easels_files_is_never_uninstalled(installer, checkout, place):
+    folder = {"home": checkout.parent / "home", "checkout": checkout, "above": checkout.parent}[place]
+    kept = folder / "tools" / "mine.txt"
+    kept.parent.mkdir(exist_ok=True)
+    kept.touch()
+    (folder / "tools" / "uv").mkdir()
+    refused = installer("uninstall", "--yes", "--all", EASEL_HOME=str(folder))
+    assert refused.returncode == 1
+    assert "is not a folder of Easel's alone" in refused.stdout
+    assert kept.exists()
+    assert (folder / "tools" / "uv").exists()
+    installer("uninstall", "--yes", EASEL_HOME=str(folder))
+    assert kept.exists()
+    assert not (folder / "tools" / "uv").exists()
+
+
 # --- Jupyter servers that are already running ---
 
 

@@ -47,6 +47,24 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
     origin = source or upstream.repository
     shown = without_secrets(origin)
     target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _fetch(upstream, target, origin, report)
+    # ValueError: a name that no file of this system can have.
+    except (OSError, ValueError) as error:
+        raise InstallError(
+            f"The sources from {printable(without_secrets(origin), 300)} cannot be used: {_first(error)}.",
+            "Use a clean folder or repository, and check the free disk space.",
+        ) from error
+
+
+def _first(error: OSError | ValueError) -> str:
+    """What went wrong, in words; of a folder that was copied in part, with the first file."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return printable(str(error.args[0][0][2]), 300)
+    return getattr(error, "strerror", None) or printable(str(error), 300)
+
+
+def _fetch(upstream: Upstream, target: Path, origin: str, report: Callable[[str], None]) -> str:
     for left_over in target.parent.glob(".source-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
@@ -258,7 +276,7 @@ def _git_at(address: str, *before: str, after: Sequence[str] = (), timeout_s: in
         return "git has no use for a query in an address, and would show it in the list of processes"
     plain, authorization = opened(address)
     variables = _as_variables({"http.extraHeader": authorization, **_STAYS}) if authorization else {}
-    return _git(*before, plain, *after, timeout_s=timeout_s, variables=variables)
+    return _git(*before, "--", plain, *after, timeout_s=timeout_s, variables=variables)
 
 
 # A header of ours would go to whatever server the first one names.
