@@ -162,12 +162,18 @@ choose_token() {
     export JUPYTER_TOKEN=$chosen
 }
 
-notebook() {
-    if [ -L "$workspace/easel-notebooks" ] || [ ! -e "$workspace/easel-notebooks" ]; then
-        ln -sfn "$suite/notebooks" "$workspace/easel-notebooks"
+# A link of the user's own, and a folder, stay. Without the link JupyterLab works too.
+show_notebooks() {
+    local shown=$workspace/easel-notebooks
+    if [[ $(readlink "$shown") == "$suite"/* ]] || { [ ! -e "$shown" ] && [ ! -L "$shown" ]; }; then
+        ln -sfn "$suite/notebooks" "$shown" || say "Easel's notebooks cannot be shown in $workspace; they are in $suite/notebooks."
     else
-        say "$workspace/easel-notebooks is a folder of yours, so Easel's notebooks are not shown there."
+        say "$shown is yours, so Easel's notebooks are not shown there."
     fi
+}
+
+notebook() {
+    show_notebooks
     # JupyterLab writes its token there. In memory it is not left on a disk.
     JUPYTER_RUNTIME_DIR=$(mktemp -d /dev/shm/easel-jupyter.XXXXXXXX)
     export JUPYTER_RUNTIME_DIR

@@ -46,6 +46,8 @@ def test_the_record_of_an_engine_with_other_types_or_of_another_engine(tmp_path,
     monkeypatch.setenv("EASEL_HOME", str(tmp_path))
     record = machines.install("kohya", "registry", "cuda", "2.10.0").home / "installed.json"
     assert installed.installed("kohya") is not None
+    machines.install("simpletuner", "registry", "cuda", "2.10.0")
+    (tmp_path / "kohya").symlink_to(record.parent)
     record.write_text(json.dumps({**json.loads(record.read_text()), **wrong}))
     assert installed.installed("kohya") is None
 

@@ -159,15 +159,18 @@ def test_an_archive_with_a_name_that_is_no_text_is_refused_in_a_sentence(table, 
         taken(table, str(tmp_path / "source.tar"), tmp_path)
 
 
-@pytest.mark.parametrize("end", ["", "/none.tar.gz"])
-def test_no_error_has_the_password_of_an_address(table, tmp_path, end):
-    program = tmp_path / "ran"
-    with pytest.raises(InstallError) as refused:
-        taken(table, f"https://mika:hush@127.0.0.1:9/a{end}", tmp_path)
-    assert "hush" not in str(refused.value)
+def test_an_address_is_no_option_of_git(table, tmp_path, monkeypatch):
+    """In the folder of a repository git would ask its own remote, with this program."""
+    for words in (
+        ["init", "-q", "--bare", "there"],
+        ["init", "-q", "here"],
+        ["-C", "here", "remote", "add", "origin", "../there"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InstallError):
-        taken(table, f"--upload-pack=touch {program}", tmp_path)
-    assert not program.exists()
+        taken(table, f"--upload-pack=touch {tmp_path}/ran;", tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_password_of_an_address_is_in_no_error_about_its_files(table, tmp_path):

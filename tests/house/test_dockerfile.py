@@ -254,6 +254,30 @@ def test_the_printed_address_is_that_of_the_provider(given, wanted):
     assert done.stdout == wanted
 
 
+def test_what_has_the_name_of_the_notebooks_stays_if_it_is_the_users(tmp_path):
+    functions = START.read_text(encoding="utf-8").partition('\n[ "$(id -u)"')[0]
+    functions = functions.replace("workspace=/workspace", f"workspace={tmp_path}")
+
+    def shown():
+        done = subprocess.run(
+            ["bash", "-c", f"{functions}\nshow_notebooks"], capture_output=True, text=True, check=True
+        )
+        return done.stderr
+
+    link = tmp_path / "easel-notebooks"
+    for before in (None, "/opt/easel/older"):
+        if before:
+            link.unlink()
+            link.symlink_to(before)
+        assert shown() == ""
+        assert str(link.readlink()) == "/opt/easel/notebooks"
+    for mine in (tmp_path, tmp_path / "not mounted"):
+        link.unlink()
+        link.symlink_to(mine)
+        assert "is yours" in shown()
+        assert link.readlink() == mine
+
+
 def started_sshd(folder, **given):
     """What start_sshd says, and what it gives a program in the place of sshd: its arguments, the file of keys, and the file's mode."""
     folder.mkdir(exist_ok=True)

@@ -66,6 +66,8 @@ def pull(report: Report = print) -> bool:
     news = pulling.look()
     _tell_news(news, report)
     if news.commits:
+        # Asking took a while: a run may have started meanwhile.
+        in_use.refuse_if_used()
         pulling.pull()
         report(f"If what follows fails, you can go back to the Easel from before: git reset --keep {news.here}")
     return news.commits > 0
