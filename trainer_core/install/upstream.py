@@ -45,7 +45,6 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
         InstallError: the source cannot be reached, lacks the commit, or differs from what was pinned.
     """
     origin = source or upstream.repository
-    shown = without_secrets(origin)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _fetch(upstream, target, origin, report)
@@ -65,6 +64,7 @@ def _first(error: OSError | ValueError) -> str:
 
 
 def _fetch(upstream: Upstream, target: Path, origin: str, report: Callable[[str], None]) -> str:
+    shown = without_secrets(origin)
     for left_over in target.parent.glob(".source-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
