@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +43,14 @@ class Staged:
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
-def stage(dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None = None) -> Staged:
+def stage(
+    dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None = None, controls: Sequence[Path] = ()
+) -> Staged:
     """Fills a new or empty folder with the images of a dataset and their captions, and returns what was done.
 
-    An image without a caption gets the trigger word. `masks` is a new folder for a mask of each image, under the same name.
+    An image without a caption gets the trigger word. `masks` is a new folder for a mask of each image, under the same name,
+    and `controls` are those for its control images.
+
     Names are numbered, so that no two images share a stem and no stem
     is the start of another: sd-scripts would treat such files as caches of the other image.
 
@@ -71,6 +75,10 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None 
         masks.mkdir(parents=True)
         for image, (_, name) in zip(dataset.images, done, strict=True):
             write_mask(image, dataset.masks.get(image.name), masks / name)
+    for target, found in zip(controls, dataset.controls, strict=True):
+        target.mkdir(parents=True)
+        for image, stem, (_, name) in zip(dataset.images, stems, done, strict=True):
+            _place_control(found.get(image.name), image, target / stem, target / name)
     how = [way for way, _ in done]
     captions = {name: text for (_, name), text in zip(done, texts, strict=True)}
     return Staged(how.count("link"), how.count("copy"), how.count("corrected"), captions)
@@ -104,6 +112,15 @@ def _place(image: DatasetImage, target: Path) -> tuple[str, str]:
         shutil.copyfile(source, target)
         return "copy", target.name
     return "link", target.name
+
+
+def _place_control(control: DatasetImage | None, image: DatasetImage, stem: Path, target: Path) -> None:
+    """Puts the control image of an image at `target`, which has the name of the image: engines look for that, and read by content."""
+    if control is None:
+        raise DatasetError(f"The image {image.name} has no control image.", "Check the folder again.")
+    _, name = _place(control, stem)
+    if name != target.name:
+        stem.with_name(name).rename(target)
 
 
 def _correct(image: DatasetImage, source: Path, target: Path) -> str:
