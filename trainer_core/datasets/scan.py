@@ -187,7 +187,7 @@ def scan(
     if not re.fullmatch(r"\.[A-Za-z0-9_]{1,12}", caption_extension):
         raise DatasetError(f"{printable(caption_extension, 40)!r} is not a file extension.", "The usual one is .txt.")
     found = _Findings(root, skip_unreadable)
-    listed = listing.outside(listing.list_files(root, follows_links=rules.recursive), apart)
+    listed = listing.outside(listing.list_files(root, follows_links=rules.recursive), root, apart)
     text_files = _TextFiles(listed.files, caption_extension)
     gone: tuple[str, ...] = ()
     if only is not None:

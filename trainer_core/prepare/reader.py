@@ -150,8 +150,8 @@ def _scanned(
         quick=quick,
         skip_unreadable=plan.dataset.skip_unreadable,
         only=only,
-        # Control images in a folder below are not trained. Those that would be all of them are refused below.
-        apart=[each for path in controls.values() if (each := places.typed(places.unquoted(path))) != root],
+        # Control images in a folder below are not trained.
+        apart=[places.typed(places.unquoted(path)) for path in controls.values()],
         # What was seen of whole images before, such as damage, is known without decoding them again.
         inspect=scores.inspector(root, scores.stored(root)) if quick and root.is_dir() else images.inspect,
     )

@@ -64,8 +64,7 @@ def command(
     # Each image is decoded once, for damage and quality.
     looks = measured(folder)
     inspect = scores.inspector(folder, looks)
-    apart = [each for each in controls if each != folder]
-    found = scan.scan(folder, rules, caption_extension, trigger, inspect=inspect, apart=apart)
+    found = scan.scan(folder, rules, caption_extension, trigger, inspect=inspect, apart=controls)
     found = _with_controls(found, controls)
     seen = {path: said for path, look in looks.items() if (said := quality.found(look.scores))}
     texts = {image.name: image.caption for image in found.images if image.caption}
