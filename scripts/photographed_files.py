@@ -128,6 +128,27 @@ def image_folders(camera, scratch):
     camera.shoot("9-folders-caption", themes=THEMES[:2], at=".easel-machine")
 
 
+def image_pairs(camera, scratch):
+    """The dataset's card of a trainer with a model that edits images: its pairs, and images without a partner."""
+    home, page = scratch / "pairs", camera.page
+    settings = job(home)
+    model = recorded_headers.write("folder-flux-kontext", home / "models")
+    root, before = home / "images" / "elena", home / "images" / "before"
+    before.mkdir()
+    for path in sorted(root.glob("*.png"))[1:]:
+        Image.open(path).convert("L").save(before / path.name)
+        path.with_suffix(".txt").write_text(f"add the colours of image {path.stem[-2:]}")
+    (before / "elena05.png").rename(before / "elena99.png")
+    paired = {"model.path": str(model), "dataset.controls": str(before), "dataset.trigger": ""}
+    camera.open(home, {**settings, **paired})
+    page.get_by_role("button", name="Control images").click()
+    page.wait_for_function(
+        "() => document.querySelectorAll('.easel-pairs-shown .easel-gallery-tile img[src]').length === 16"
+    )
+    page.add_style_tag(content=".easel-pairs-shown { scroll-margin-top: 260px }")
+    camera.shoot("9-folders-pairs", themes=THEMES[:2], at=".easel-pairs-shown")
+
+
 def files(camera, scratch):
     """The file uploader: empty, with files that arrive, a folder with one of them chosen, and the trash."""
     from trainer_core.keeping import bounds, trash

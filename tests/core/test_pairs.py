@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -11,17 +12,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import engine_plans
+from trainer_core import estimate
 from trainer_core.cli import easel
 from trainer_core.datasets import pairs
 from trainer_core.datasets.stage import stage
 from trainer_core.draft.checks import Case, controls
-from trainer_core.engines import registry, trainable
+from trainer_core.engines import contract, registry, trainable
 from trainer_core.engines.claim import Cell, Controls
+from trainer_core.engines.controls_contract import dropped_controls
+from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.models.detection import Detection
 from trainer_core.prepare import image_folders
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import blocking
 from trainer_core.remote.runs import outgoing
+from trainer_core.training.prompts import of_plan
 
 SIMPLETUNER = registry.get("simpletuner")
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0."), min_size=1, max_size=8)
@@ -256,6 +261,39 @@ def test_a_trainer_elsewhere_gets_the_control_images_of_the_images_it_trains(pla
     outgoing.write(place / "run", found.draft.sketch(), found.facts.dataset)
     listed = json.loads(next((place / "run").rglob(outgoing.FILE)).read_text())
     assert listed["dataset.controls"] == ["A.jpg", "B.jpg", "DAY/C.jpg"]
+
+
+def test_the_estimate_counts_what_the_model_is_shown(place):
+    found = bench(place, dataset__resolution=512)
+    facts = replace(found.state.facts, machine=engine_plans.machine(engine_plans.CARD))
+    with_one = estimate.estimate(found.state.draft.sketch(), facts, manifest=SIMPLETUNER.manifest)
+    found.set({"dataset.controls": ""})
+    plain = estimate.estimate(found.state.draft.sketch(), facts, manifest=SIMPLETUNER.manifest)
+    assert with_one.disk_gib > plain.disk_gib
+    assert with_one.vram_gib[1] > plain.vram_gib[1]
+
+
+def test_prompts_are_not_said_of_samples_that_are_made_of_pairs():
+    sampling = {"prompt": "a cat"}
+    assert of_plan({"sampling": sampling, "dataset": {}})[0].text == "a cat"
+    for dataset in ({"controls": "/before"}, {"subsets": [{"path": "/more", "controls": "/before"}]}):
+        assert of_plan({"sampling": sampling, "dataset": dataset}) == ()
+    both = {"dataset__controls": "/before", "sampling__every_steps": 5}
+    said = SIMPLETUNER.problems(engine_plans.plan("flux", **both), engine_plans.machine(), NOT_KNOWN)
+    assert "samples of 4 pairs" in next(each.message for each in said if each.path == "sampling.prompt")
+
+
+def test_the_contract_finds_an_engine_that_drops_control_images():
+    """The rehearsal engine plays a training, and reads no images: were it to claim control images, it would drop them."""
+    rehearsal = registry.get("rehearsal")
+    family, claim = next(iter(rehearsal.manifest.families.items()))
+    method, cell = next(iter(claim.methods.items()))
+    claiming = {**claim.methods, method: replace(cell, controls={"": Controls(most=2)})}
+    manifest = replace(rehearsal.manifest, families={family: replace(claim, methods=claiming)})
+    other = SimpleNamespace(manifest=manifest, problems=lambda *_: (), render=rehearsal.render, parse=rehearsal.parse)
+    plan = contract.plan_of(other, family, method)
+    assert len(list(dropped_controls(other, plan, contract.place(), contract.MACHINE))) == 2
+    assert not list(dropped_controls(SIMPLETUNER, engine_plans.plan("flux"), contract.place(), contract.MACHINE))
 
 
 # ---- command line ----

@@ -11,7 +11,7 @@ from trainer_core import places
 from trainer_core.engines import batches
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
-from trainer_core.plan.subsets import CLASS, FIRST, LIST, MOST_SUBSETS, OWN, ImageFolder, of_path
+from trainer_core.plan.subsets import CLASS, CONTROLS, FIRST, LIST, MOST_SUBSETS, OWN, ImageFolder, of_path
 from trainer_core.prepare import length
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
@@ -180,7 +180,9 @@ def offered(state: State) -> tuple[str, ...]:
         return ("path", "kind", *OWN)
     effects = set(scope.manifest.dataset.native.values())
     found = [name for name in OWN if name in EFFECTS and EFFECTS[name] in effects]
-    found += [name for name in OWN if f"dataset.{name}" in known and scope.applies(f"dataset.{name}")]
+    # A further folder can have several control images where the first one has none.
+    of_settings = {name: CONTROLS[0] if name in CONTROLS else name for name in OWN if f"dataset.{name}" in known}
+    found += [name for name, setting in of_settings.items() if scope.applies(f"dataset.{setting}")]
     kinds = ("kind",) if scope.applies(CLASS) else ()
     return ("path", *kinds, "caption", *(name for name in OWN if name in found))
 

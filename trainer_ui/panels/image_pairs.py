@@ -36,7 +36,7 @@ class ImagePairs:
         self.counts = Paragraph("", "small", role="status")
         self.unmatched = Paragraph("", "small", "warn")
         self.pairs = Gallery("Pairs of images")
-        self.widget = fold(session, TITLE, self._content)
+        self.widget = fold(session, TITLE, self._content, "easel-pairs-shown")
         self._files: tuple[object, ...] = ()
 
     def _content(self) -> Sequence[Widget]:
