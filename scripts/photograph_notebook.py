@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scripts import remote_scenes, tool_scenes
-from scripts.photographed_files import THEMES, dataset, files, image_folders, image_pairs, job
+from scripts.photographed_files import THEMES, dataset, files, image_folders, job
 from tests.support import browsers, lab, sampled
 
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
@@ -185,9 +185,7 @@ def take(camera, scratch):
     """All screenshots, in the order of a first training."""
     page = camera.page
     if camera.wants("folders"):
-        if camera.only != "9-folders-pairs":
-            image_folders(camera, scratch)
-        image_pairs(camera, scratch)
+        image_folders(camera, scratch)
     if camera.only.startswith("9-tools"):
         tool_scenes.take(camera, scratch)
     if camera.wants("9-remote"):

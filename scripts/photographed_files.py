@@ -93,6 +93,9 @@ def image_folders(camera, scratch):
     """The dataset's card of a trainer: several folders, what is wrong with one, a selection, and the form for captions."""
     from trainer_core.curation import selections
 
+    image_pairs(camera, scratch)
+    if camera.only == "9-folders-pairs":
+        return
     home, page = scratch / "folders", camera.page
     settings = job(home)
     root, others = home / "images" / "elena", home / "images" / "more"
