@@ -34,8 +34,7 @@ def _folder(plan: TrainingPlan, place: Place, folder: ImageFolder) -> list[dict[
         shown.append(entry | {"cache_dir_vae": f"{images['cache_dir_vae']}-controls-{number}"})
     if not shown:
         return [images]
-    names = [entry["id"] for entry in shown]
-    return [images | {"conditioning_data": names if len(names) > 1 else names[0]}, *shown]
+    return [images | {"conditioning_data": [entry["id"] for entry in shown]}, *shown]
 
 
 def _conditioning(images: dict[str, Any], name: str, kind: str, folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from backends.simpletuner.problems import recorded, unknown_keys
 from tests.support import engine_plans
 from trainer_core import estimate
 from trainer_core.cli import easel
@@ -18,9 +19,10 @@ from trainer_core.datasets import pairs
 from trainer_core.datasets.stage import stage
 from trainer_core.draft.checks import Case, controls
 from trainer_core.engines import contract, registry, trainable
-from trainer_core.engines.claim import Cell, Controls
+from trainer_core.engines.claim import Cell, Controls, FamilyClaim, read_claims
 from trainer_core.engines.controls_contract import dropped_controls
-from trainer_core.engines.status import NOT_KNOWN
+from trainer_core.engines.status import NOT_KNOWN, EngineStatus
+from trainer_core.errors import BackendError
 from trainer_core.models.detection import Detection
 from trainer_core.prepare import image_folders
 from trainer_core.prepare.workbench import Workbench
@@ -211,10 +213,22 @@ def test_what_a_claim_allows_depends_on_the_variant():
     assert usual.controls_of("klein").most == 4
 
 
+def test_a_misspelt_key_of_a_claim_is_refused():
+    row = {"methods": ["lora"], "controls": {"edit": {"most": 3, "leats": 1}}}
+    with pytest.raises(BackendError, match="leats"):
+        read_claims({"flux": row}, Cell, "backend.toml")
+
+
 def test_an_edit_model_can_be_trained_where_an_engine_claims_it():
     found = Detection("flux", "checkpoint", "kontext", layout="pipeline", apart="It is FLUX.1 Kontext.")
     assert trainable.why_not(found, SIMPLETUNER.manifest) == ""
     assert trainable.why_not(replace(found, variant="fill"), SIMPLETUNER.manifest) == "It is FLUX.1 Kontext."
+    # One row makes an edit variant of another family trainable, too.
+    qwen = replace(found, family="qwen_image", variant="edit")
+    for controls_of, is_trained in (({}, False), ({"edit": Controls(most=3, least=1)}, True)):
+        claim = FamilyClaim("qwen_image", {"lora": Cell(controls=controls_of)})
+        manifest = replace(SIMPLETUNER.manifest, families={"qwen_image": claim}, refused={})
+        assert (trainable.why_not(qwen, manifest) == "") == is_trained
 
 
 # ---- a run ----
@@ -250,8 +264,16 @@ def test_simpletuner_is_told_of_each_control_folder_and_of_all_of_them_at_once(p
     assert len({each["cache_dir_vae"] for each in (images, *shown[1:])}) == 3
     config = files["config.json"]
     assert (config["model_flavour"], config["conditioning_multidataset_sampling"]) == ("kontext", "combined")
+    assert unknown_keys(spec.files, recorded("4.10.1")) == []
     plain = SIMPLETUNER.render(engine_plans.plan("flux"), engine_plans.place())
     assert '"dev"' in plain.files[PurePosixPath("engine/config.json")]
+
+
+def test_control_images_are_not_offered_with_simpletuner_3():
+    plan = engine_plans.plan("sdxl", dataset__controls="/before")
+    for version, is_refused in (("3.1.6", True), ("4.10.1", False)):
+        said = SIMPLETUNER.problems(plan, engine_plans.machine(), EngineStatus(True, version))
+        assert any("has not tried masks, control images" in each.message for each in said) == is_refused
 
 
 def test_a_trainer_elsewhere_gets_the_control_images_of_the_images_it_trains(place):
