@@ -194,6 +194,14 @@ def test_class_images_of_an_edit_model_are_refused(place):
     assert (problem.path, problem.fix.changes) == ("dataset.class_path", {"dataset.class_path": ""})
 
 
+def test_held_out_images_of_a_further_folder_are_refused_and_the_fix_holds_none_out(place):
+    rows = ({"path": str(place / "pose"), "controls": str(place / "before")},)
+    more = {"dataset__subsets": rows, "dataset__validation_share": 0.5}
+    said = problems(place, "kontext", dataset__resolution=128, **more)
+    assert [each.path for each in said] == ["dataset.validation_share", "dataset.subsets"]
+    assert said[1].fix.changes["dataset.subsets"][0]["validation_share"] == 0.0
+
+
 def test_control_images_of_another_shape_are_refused_where_the_engine_cuts_both_alike(place):
     draw(place / "before" / "A.jpg", (96, 64))
     draw(place / "before" / "B.jpg", (48, 48))

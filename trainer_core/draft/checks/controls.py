@@ -93,7 +93,7 @@ def _folder_below(case: Case, folder: ImageFolder) -> str:
 def _changing(case: Case, folder: ImageFolder, values: Mapping[str, object], label: str = "Leave it out") -> Fix:
     if folder.setting != LIST:
         return Fix(label, {f"dataset.{name}": value for name, value in values.items()})
-    empty = {name: value or None for name, value in values.items()}
+    empty = {name: None if value == "" else value for name, value in values.items()}
     return Fix(label, more_folders.changed(case.plan, folder, empty))
 
 
