@@ -93,6 +93,9 @@ def image_folders(camera, scratch):
     """The dataset's card of a trainer: several folders, what is wrong with one, a selection, and the form for captions."""
     from trainer_core.curation import selections
 
+    image_pairs(camera, scratch)
+    if camera.only == "9-folders-pairs":
+        return
     home, page = scratch / "folders", camera.page
     settings = job(home)
     root, others = home / "images" / "elena", home / "images" / "more"
@@ -126,6 +129,27 @@ def image_folders(camera, scratch):
     page.get_by_role("radio", name="A captioner").wait_for()
     page.wait_for_timeout(1000)
     camera.shoot("9-folders-caption", themes=THEMES[:2], at=".easel-machine")
+
+
+def image_pairs(camera, scratch):
+    """The dataset's card of a trainer with a model that edits images: its pairs, and images without a partner."""
+    home, page = scratch / "pairs", camera.page
+    settings = job(home)
+    model = recorded_headers.write("folder-flux-kontext", home / "models")
+    root, before = home / "images" / "elena", home / "images" / "before"
+    before.mkdir()
+    for path in sorted(root.glob("*.png"))[1:]:
+        Image.open(path).convert("L").save(before / path.name)
+        path.with_suffix(".txt").write_text(f"add the colours of image {path.stem[-2:]}")
+    (before / "elena05.png").rename(before / "elena99.png")
+    paired = {"model.path": str(model), "dataset.controls": str(before), "dataset.trigger": ""}
+    camera.open(home, {**settings, **paired})
+    page.get_by_role("button", name="Control images").click()
+    page.wait_for_function(
+        "() => document.querySelectorAll('.easel-pairs-shown .easel-gallery-tile img[src]').length === 16"
+    )
+    page.add_style_tag(content=".easel-pairs-shown { scroll-margin-top: 260px }")
+    camera.shoot("9-folders-pairs", themes=THEMES[:2], at=".easel-pairs-shown")
 
 
 def files(camera, scratch):

@@ -40,6 +40,8 @@ class SimpleTunerCell(Cell):
     masks: bool = True
     """Source: helpers/models/common.py, loss: each family that Easel trains has the mask."""
     model_flavour: str
+    control_flavour: str = ""
+    """The flavour with which the engine shows the model control images; empty: the same."""
     component: Literal["unet", "transformer"]
     """The subfolder of the denoiser in a diffusers folder."""
     targets: Layers
@@ -48,6 +50,11 @@ class SimpleTunerCell(Cell):
     """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
     not_in_comfyui: bool = False
     """Whether ComfyUI does not support the layer names that the engine writes."""
+
+
+def flavour(plan: TrainingPlan, cell: SimpleTunerCell) -> str:
+    """The engine's name of the variant that a plan trains: that with control images if it has some."""
+    return cell.control_flavour if plan.has_controls and cell.control_flavour else cell.model_flavour
 
 
 def cell_of(plan: TrainingPlan, manifest: BackendManifest) -> SimpleTunerCell:

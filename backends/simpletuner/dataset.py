@@ -13,34 +13,40 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import FIRST, ImageFolder
 
 CACHE_FOLDER = "cache"
+LIKE_THE_IMAGES = ("resolution", "resolution_type", "minimum_image_size", "crop", "crop_style", "crop_aspect")
 ORDERS = 8
 """How many tag orders of each caption are encoded before training; one is picked at random at each step."""
 
 
 def data_backends(plan: TrainingPlan, place: Place) -> list[dict[str, Any]]:
-    """The entries of multidatabackend.json: each image folder with its masks, and the cache of captions."""
+    """The entries of multidatabackend.json: each image folder with its masks and control images, and the cache of captions."""
     entries = [entry for folder in plan.folders for entry in _folder(plan, place, folder)]
     return [*entries, _captions(place)]
 
 
 def _folder(plan: TrainingPlan, place: Place, folder: ImageFolder) -> list[dict[str, Any]]:
     images = _images(plan, place, folder)
-    if not folder.masks:
-        return [images]
     # Source: documentation/DREAMBOOTH.md, Masked loss: a dataset of conditioning images, which the other one names.
-    masks = {
-        "id": f"{images['id']}-masks",
+    shown = [_conditioning(images, "masks", "mask", place.masks(folder))] if folder.masks else []
+    for number, controls in enumerate(place.controls(folder), 1):
+        # Cut as the image is, whose buckets it takes over. Source: helpers/data_backend/factory.py, DatasetDuplicator.
+        entry = _conditioning(images, f"controls-{number}", "reference_strict", controls)
+        shown.append(entry | {"cache_dir_vae": f"{images['cache_dir_vae']}-controls-{number}"})
+    if not shown:
+        return [images]
+    return [images | {"conditioning_data": [entry["id"] for entry in shown]}, *shown]
+
+
+def _conditioning(images: dict[str, Any], name: str, kind: str, folder: Path) -> dict[str, Any]:
+    """The entry of a dataset that belongs to the images of another one: each file has the name of its image."""
+    return {
+        "id": f"{images['id']}-{name}",
         "type": "local",
         "dataset_type": "conditioning",
-        "conditioning_type": "mask",
-        "instance_data_dir": str(place.masks(folder)),
-        **{
-            name: images[name]
-            for name in ("resolution", "resolution_type", "minimum_image_size", "crop")
-            if name in images
-        },
+        "conditioning_type": kind,
+        "instance_data_dir": str(folder),
+        **{each: images[each] for each in LIKE_THE_IMAGES if each in images},
     }
-    return [images | {"conditioning_data": masks["id"]}, masks]
 
 
 def _images(plan: TrainingPlan, place: Place, folder: ImageFolder) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def _several(plan: TrainingPlan, folder: ImageFolder, installed: str) -> Iterato
             message = f"{folder.label}: SimpleTuner has one caption dropout for all folders."
             fix = Fix("Leave it out", more_folders.changed(plan, folder, {"caption_dropout": None}))
             yield Problem(LIST, "warning", message, fix)
-    if installed.startswith("3.") and (folder.masks or folder.is_regularisation):
-        message = "With SimpleTuner 3 Easel has not tried masks and class images. Install version 4, or leave them out."
+    if installed.startswith("3.") and (folder.masks or folder.controls_given or folder.is_regularisation):
+        message = "With SimpleTuner 3 Easel has not tried masks, control images and class images. Install version 4, or leave them out."
         yield Problem(folder.setting, "error", f"{folder.label}: {message}" if folder.label else message)
 
 

@@ -33,7 +33,7 @@ VERSIONS = ("4.10.1", "3.1.6")
 """The versions whose options were recorded, newest first."""
 ENTRY_OF_4: Mapping[str, Option] = {
     "caption_shuffle": Option("any"),
-    "conditioning_data": Option("str"),
+    "conditioning_data": Option("str", many=True),
     "is_regularisation_data": Option("bool"),
 }
 """The keys of a dataset entry that 4.10.1 reads and 3.1.6 does not. Source: helpers/data_backend/factory.py of both."""

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backends.simpletuner import controls, dataset, optimizer, results, target
-from backends.simpletuner.cell import SimpleTunerCell, cell_of
+from backends.simpletuner.cell import SimpleTunerCell, cell_of, flavour
 from trainer_core import places
 from trainer_core.engines import launcher
 from trainer_core.engines.claim import caption_options
@@ -94,7 +94,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         chosen["optimizer_config"] = ",".join(filter(None, (chosen["optimizer_config"], str(extra))))
     return {
         "model_family": cell.model_family,
-        "model_flavour": cell.model_flavour,
+        "model_flavour": flavour(plan, cell),
         **_model(plan, manifest),
         **target.options(plan, place, cell),
         **chosen,
@@ -138,6 +138,9 @@ def _training(plan: TrainingPlan, cell: SimpleTunerCell) -> dict[str, Any]:
         "caption_dropout_probability": float(plan.dataset.caption_dropout),
         **caption_options(cell, plan.dataset.caption_tokens),
     }
+    if plan.has_controls:
+        # All of an image's control images, instead of one of them at random.
+        options["conditioning_multidataset_sampling"] = "combined"
     if schedule.min_snr_gamma:
         options["snr_gamma"] = int(schedule.min_snr_gamma)
     if schedule.noise_offset:

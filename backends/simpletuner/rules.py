@@ -137,7 +137,13 @@ def _samples(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
     sampling = plan.sampling
     if not sampling.every_steps:
         return
-    yield from _same_for_all(plan)
+    if plan.has_controls:
+        # Source: helpers/training/validation.py, retrieve_validation_edit_images; num_eval_images is 4.
+        path = "sampling.prompts" if sampling.prompts else "sampling.prompt"
+        message = "With control images SimpleTuner makes samples of 4 pairs of each image folder with their captions, and not of prompts."
+        yield Problem(path, "info", message)
+    else:
+        yield from _same_for_all(plan)
     if not plan.sample_prompts[0].negative_prompt:
         fix = Fix("Fill it in", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})
         message = f'SimpleTuner needs a negative prompt for samples, so "{render.NEGATIVE_PROMPT}" is used.'

@@ -319,7 +319,8 @@ def test_every_key_of_a_folder_is_read_by_the_engines_or_reported(place):
         "keep_tokens": 2, "caption_dropout": 0.5, "tag_dropout": 0.5, "caption_choices": True, "flip": True,
         "alpha_masks": True, "masks": "/m", "validation_share": 0.5, "caption": "x", "selection": "best",
     }  # fmt: skip
-    assert {*others, "path"} == set(subsets.Subset.model_fields)
+    # Control images are only for models that edit images; the contract tests them there.
+    assert {*others, "path", *subsets.CONTROLS} == set(subsets.Subset.model_fields)
     by_easel = {"caption", "caption_extension", "selection"}
     for engine in (KOHYA, registry.get("simpletuner")):
         for key in others.keys() - by_easel:

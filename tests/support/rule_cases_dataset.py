@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.rule_cases import Fires, without
 from trainer_core.datasets.folders import Repeats
 from trainer_core.datasets.scan import Dataset
-from trainer_core.draft.checks import class_images, dataset, subsets
+from trainer_core.draft.checks import class_images, controls, dataset, subsets
 from trainer_core.draft.facts import Facts
 from trainer_core.problems import Problem
 
@@ -67,6 +67,16 @@ def folders_of(*tables: dict[str, Any]) -> dict[str, Any]:
     return {"dataset.subsets": tuple({"path": "/more", **table} for table in tables)}
 
 
+def with_controls(side: int) -> Callable[[Facts], Facts]:
+    """Facts with a square control image of this size for each image."""
+
+    def change(facts: Facts) -> Facts:
+        shown = {each.name: replace(each, width=side, height=side) for each in facts.dataset.images}
+        return replace(facts, dataset=replace(facts.dataset, controls=(shown,)))
+
+    return change
+
+
 LIST = "dataset.subsets"
 CLASS = {"dataset.class_path": "/dogs"}
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
@@ -91,6 +101,29 @@ FIRES = {
     ),
     "mask files beside transparency": Fires(
         subsets.folders_are_trained, LIST, "error", folders_of({"masks": "/masks", "alpha_masks": True})
+    ),
+    "control images of a further folder that the engine does not show": Fires(
+        controls.controls_suit_the_model, LIST, "error", folders_of({"controls": "/before", "controls_2": "/pose"})
+    ),
+    "control images of regularisation images": Fires(
+        controls.controls_suit_the_model, LIST, "error", folders_of({"kind": "regularisation", "controls": "/before"})
+    ),
+    "second control images without first ones": Fires(
+        controls.controls_suit_the_model, LIST, "error", folders_of({"controls_2": "/pose"})
+    ),
+    "held-out images with control images": Fires(
+        controls.controls_suit_the_model,
+        "dataset.validation_share",
+        "error",
+        {"dataset.controls": "/before", "dataset.validation_share": 0.2},
+    ),
+    "control images that are much too small": Fires(
+        controls.controls_are_good,
+        "dataset.controls",
+        "warning",
+        {"dataset.controls": "/before"},
+        facts=with_controls(64),
+        has_fix=False,
     ),
     "regularisation images with a method that has none": Fires(
         subsets.folders_are_trained,

@@ -51,7 +51,7 @@ DEFECTS: Mapping[str, Defect] = {
     "condition": Defect(
         "warning",
         "it describes another image, for example as a depth map, so it is not trained",
-        "Rename its folder to train it.",
+        "If a model that edits images is to be shown it, choose its folder as control images. Rename the folder to train it.",
     ),
     "subset": Defect(
         "warning",

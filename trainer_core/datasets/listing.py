@@ -83,6 +83,15 @@ def chosen(listed: Listing, root: Path, only: Collection[str]) -> Listing:
     return Listing(tuple(path for path in listed.files if path in kept or ending(path.name) in OTHER_ENDINGS))
 
 
+def outside(listed: Listing, root: Path, apart: Collection[Path]) -> Listing:
+    """What is listed of a folder, without what is in these folders below it."""
+    folders_apart = [folder.absolute() for folder in apart if root.absolute() in folder.absolute().parents]
+    if not folders_apart:
+        return listed
+    kept = (path for path in listed.files if not any(path.absolute().is_relative_to(each) for each in folders_apart))
+    return Listing(tuple(kept), tuple(path for path in listed.linked if path.absolute() not in folders_apart))
+
+
 def unseen_key(path: Path, rules: DatasetRules) -> str | None:
     """The key of the defect because of which an engine does not read a file as an image; "" if the engine reads it.
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,11 @@ class Dataset:
     """By the same name, what a further folder was read with: another value than that of the plan means that it is not read yet."""
     masks: Mapping[str, Path] = field(default_factory=dict)
     """The mask of each image that has one, by the name of the image."""
+    controls: tuple[Mapping[str, DatasetImage], ...] = ()
+    """The control image of each image by its name, for each folder of control images; see `pairs`."""
+    unpaired: tuple[str, ...] = ()
+    """The images without a control image, and `unused` the control images without an image."""
+    unused: tuple[str, ...] = ()
     validation: Dataset | None = None
     """The images that are held out of the training; None without."""
     selected: int = 0
@@ -166,13 +171,14 @@ def scan(
     skip_unreadable: bool = False,
     inspect: Callable[[Path, bool], images.ImageInfo] = images.inspect,
     only: frozenset[str] | None = None,
+    apart: Collection[Path] = (),
 ) -> Dataset:
     """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
     `trigger` is None for class images: they have no trigger word, and a caption for all that have none.
     `quick` reads only image headers, so it does not find damage inside an image. `skip_unreadable` leaves out the files
     that would stop the engine. `only` are the images of a selection, as paths in the folder with "/"; all others are as if
-    they were not there. `inspect` reads an image file, if it is not done by `images.inspect`.
+    they were not there, and so is what is in the folders `apart`. `inspect` reads an image file, if not `images.inspect` does.
 
     Raises:
         DatasetError: there is no such folder, it cannot be listed, or the caption extension is not valid.
@@ -181,7 +187,7 @@ def scan(
     if not re.fullmatch(r"\.[A-Za-z0-9_]{1,12}", caption_extension):
         raise DatasetError(f"{printable(caption_extension, 40)!r} is not a file extension.", "The usual one is .txt.")
     found = _Findings(root, skip_unreadable)
-    listed = listing.list_files(root, follows_links=rules.recursive)
+    listed = listing.outside(listing.list_files(root, follows_links=rules.recursive), root, apart)
     text_files = _TextFiles(listed.files, caption_extension)
     gone: tuple[str, ...] = ()
     if only is not None:

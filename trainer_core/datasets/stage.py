@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +43,14 @@ class Staged:
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
-def stage(dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None = None) -> Staged:
+def stage(
+    dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None = None, controls: Sequence[Path] = ()
+) -> Staged:
     """Fills a new or empty folder with the images of a dataset and their captions, and returns what was done.
 
-    An image without a caption gets the trigger word. `masks` is a new folder for a mask of each image, under the same name.
+    An image without a caption gets the trigger word. `masks` is a new folder for a mask of each image, under the same name,
+    and `controls` are those for its control images.
+
     Names are numbered, so that no two images share a stem and no stem
     is the start of another: sd-scripts would treat such files as caches of the other image.
 
@@ -71,6 +75,10 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None 
         masks.mkdir(parents=True)
         for image, (_, name) in zip(dataset.images, done, strict=True):
             write_mask(image, dataset.masks.get(image.name), masks / name)
+    for target, found in zip(controls, dataset.controls, strict=True):
+        target.mkdir(parents=True)
+        for image, (_, name) in zip(dataset.images, done, strict=True):
+            _place_control(found.get(image.name), image, target / name)
     how = [way for way, _ in done]
     captions = {name: text for (_, name), text in zip(done, texts, strict=True)}
     return Staged(how.count("link"), how.count("copy"), how.count("corrected"), captions)
@@ -87,13 +95,13 @@ def _stems(dataset: Dataset) -> list[str]:
     return [f"{number:0{digits}}-{_safe(image.path.stem)}" for number, image in enumerate(dataset.images, 1)]
 
 
-def _place(image: DatasetImage, target: Path) -> tuple[str, str]:
-    """Puts one image at `target` plus its extension; returns how ("link", "copy" or "corrected") and the file name."""
+def _place(image: DatasetImage, target: Path, name: str = "") -> tuple[str, str]:
+    """Puts one image at `target` plus its extension, or beside it under a name; returns how ("link", "copy" or "corrected") and the file name."""
     source = image.path.resolve()
     if image.orientation != images.UPRIGHT or image.is_deep_gray or image.has_profile:
-        return "corrected", _correct(image, source, target)
+        return "corrected", _correct(image, source, target, name)
     # Appended, not replaced: a stem may contain dots.
-    target = target.with_name(target.name + image.path.suffix.lower())
+    target = target.with_name(name or target.name + image.path.suffix.lower())
     if not source.is_file():
         raise DatasetError(
             f"The image {image.name} was removed after the folder was checked.", "Check the folder again."
@@ -106,7 +114,14 @@ def _place(image: DatasetImage, target: Path) -> tuple[str, str]:
     return "link", target.name
 
 
-def _correct(image: DatasetImage, source: Path, target: Path) -> str:
+def _place_control(control: DatasetImage | None, image: DatasetImage, target: Path) -> None:
+    """Puts the control image of an image at `target`, which has the name of the image: engines look for that, and read by content."""
+    if control is None:
+        raise DatasetError(f"The image {image.name} has no control image.", "Check the folder again.")
+    _place(control, target, target.name)
+
+
+def _correct(image: DatasetImage, source: Path, target: Path, name: str = "") -> str:
     """Writes an upright 8-bit copy in sRGB and returns its file name: JPEG stays JPEG, everything else becomes PNG."""
     try:
         with Image.open(source, formats=images.formats()) as opened:
@@ -120,10 +135,10 @@ def _correct(image: DatasetImage, source: Path, target: Path) -> str:
     except (Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
         raise DatasetError(f"The image {image.name} can no longer be read.", "Check the folder again.") from error
     if is_jpeg:
-        path = target.with_name(f"{target.name}.jpg")
+        path = target.with_name(name or f"{target.name}.jpg")
         upright.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=profile)
         return path.name
-    path = target.with_name(f"{target.name}.png")
+    path = target.with_name(name or f"{target.name}.png")
     upright.save(path, "PNG", compress_level=1, icc_profile=profile)
     return path.name
 

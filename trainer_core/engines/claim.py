@@ -21,6 +21,18 @@ HINT = "See docs/adding.md for what an engine declares."
 
 
 @dataclass(frozen=True, kw_only=True)
+class Controls:
+    """How many control images a model is shown for each image: at `least`, and at `most`.
+
+    `same_shape`: whether they must have the aspect ratio of their image, because the engine cuts both in the same way.
+    """
+
+    most: int = 0
+    least: int = 0
+    same_shape: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """What an engine supports for one family and method, as far as Easel's core reads it.
 
@@ -62,9 +74,18 @@ class Cell:
     """How often the model runs for each held-out image when their loss is measured; 0: the engine cannot measure it."""
     masks: bool = False
     """Whether image folders can have masks: files that say which parts of an image are trained."""
+    controls: Mapping[str, Controls] = field(default_factory=dict)
+    """The control images that the model is shown, by variant of the model; "" means all other variants. Empty: none. The engine
+    trains the variants that are named here."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""
+
+    def controls_of(self, variant: str | None) -> Controls:
+        """The control images of a variant; None for one that is not known, which may be any of them."""
+        if variant is None:
+            return Controls(most=max((each.most for each in self.controls.values()), default=0))
+        return self.controls.get(variant) or self.controls.get("") or Controls()
 
 
 def caption_problems(cell: Cell, tokens: int | None) -> Iterator[Problem]:
@@ -137,6 +158,11 @@ class FamilyClaim:
     def cell(self, method: str) -> Cell:
         """The cell of a method; an empty cell if the engine does not claim the method."""
         return self.methods.get(method, Cell())
+
+    @property
+    def also_trained(self) -> frozenset[str]:
+        """The variants that the engine trains although most engines do not: those of `variants`, and those with control images."""
+        return frozenset(self.variants).union(*(cell.controls for cell in self.methods.values()))
 
     def possible(self, prediction: str) -> tuple[str, ...]:
         """The prediction types that a model of this family can have if it has `prediction`, "" meaning unknown.

@@ -20,11 +20,12 @@ from typing import Any
 
 from trainer_core import events
 from trainer_core.engines import audit, option_rules
+from trainer_core.engines.controls_contract import check_controls
 from trainer_core.engines.option_sources import other_values, rendered_tables
 from trainer_core.engines.options import EngineOptions
 from trainer_core.engines.prompts_contract import check_prompts
 from trainer_core.engines.resume_contract import resumed_jobs
-from trainer_core.engines.seam import ArtefactPattern, Backend, JobSpec, Place
+from trainer_core.engines.seam import Backend, JobSpec, Place
 from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.hardware import Accelerator, Machine
 from trainer_core.plan import fields
@@ -63,6 +64,7 @@ def check_contract(backend: Backend) -> None:
             _check_command(spec, place())
             _check_files(spec)
         check_prompts(backend, plan_of(backend, family, method, sampling=True), place(), MACHINE)
+        check_controls(backend, plan_of(backend, family, method), place(), MACHINE)
         check_settings(backend, family, method)
         check_options(backend, family, method)
         check_natives(backend, family, method)
@@ -135,15 +137,13 @@ def check_manifest(backend: Backend) -> None:
     for family, claim in manifest.families.items():
         _require(claim.methods, f"{family} is claimed without a method.")
         _require(family not in manifest.refused, f"{family} is both claimed and refused.")
-        tables = (table for cell in claim.methods.values() for table in (cell.swap, cell.caption_tokens))
+        tables = (table for cell in claim.methods.values() for table in (cell.swap, cell.caption_tokens, cell.controls))
         named = {*claim.variants, *(variant for table in tables for variant in table)} - {""}
         unknown = named - {*families[family].variants}
         _require(not unknown, f"[families.{family}] names unknown variants: {', '.join(sorted(unknown))}.")
     endings = manifest.dataset.extensions
-    _require(
-        all(ending.startswith(".") and ending == ending.lower() for ending in endings),
-        "The file extensions of images must begin with a dot and be in lower case.",
-    )
+    are_plain = all(ending.startswith(".") and ending == ending.lower() for ending in endings)
+    _require(are_plain, "The file extensions of images must begin with a dot and be in lower case.")
     rows = manifest.diagnosis
     _require(len({row.id for row in rows}) == len(rows), "Two signatures in diagnosis.toml have the same id.")
     for row in rows:
@@ -193,10 +193,8 @@ def _check_command(spec: JobSpec, where: Place) -> None:
         )
         _require(Path(argv[0]).is_absolute(), f"The command of {step.name} must begin with an absolute path.")
         _check_environment(step.environment)
-    folder = spec.working_directory
-    _require(
-        folder.is_absolute() and folder.is_relative_to(where.run), "The working directory must be in the run folder."
-    )
+    is_inside = spec.working_directory.is_absolute() and spec.working_directory.is_relative_to(where.run)
+    _require(is_inside, "The working directory must be in the run folder.")
     if spec.metrics.kind == "tensorboard":
         inside = spec.metrics.folder is not None and spec.metrics.folder.is_relative_to(where.run)
         _require(
@@ -222,12 +220,13 @@ def _check_files(spec: JobSpec) -> None:
 
 
 def _check_artefacts(spec: JobSpec) -> None:
-    patterns: tuple[ArtefactPattern, ...] = (spec.artefacts.final, spec.artefacts.checkpoints, spec.artefacts.samples)
-    for pattern in patterns:
+    for pattern in (spec.artefacts.final, spec.artefacts.checkpoints, spec.artefacts.samples):
         _require(not pattern.glob.startswith("/"), f"{pattern.glob} must be relative to the output folder.")
         re.compile(pattern.pattern)
-    groups = re.compile(spec.artefacts.checkpoints.pattern).groupindex
-    _require("step" in groups, "The pattern of checkpoints must have a group called step.")
+    _require(
+        "step" in re.compile(spec.artefacts.checkpoints.pattern).groupindex,
+        "The pattern of checkpoints must have a group called step.",
+    )
 
 
 def _check_controls(spec: JobSpec) -> None:

@@ -83,6 +83,13 @@ class Place:
         """The folder of the staged masks of an image folder of the plan, which is there if it has some."""
         return self.dataset.with_name(folder.masks_name)
 
+    def controls(self, folder: ImageFolder) -> tuple[Path, ...]:
+        """The folders of the staged control images of an image folder of the plan, in the order in which the model is shown them.
+
+        Each has a file for every image of the folder, with the name of the image; the ending may be another than that of its content.
+        """
+        return tuple(self.dataset.with_name(name) for name in folder.controls_names)
+
     def path(self, text: str) -> str:
         """The path of a file of the plan at this place: unchanged here; a place on another machine may change it."""
         return text

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from trainer_core.estimate import models
-from trainer_core.estimate.job import Workload, mean_area, side_shares
+from trainer_core.estimate.job import Workload, mean_area, seen_side, side_shares
 from trainer_core.files import read_toml
 from trainer_core.plan.sections import TrainingPlan
 
@@ -59,7 +59,7 @@ def step_operations(job: Workload) -> float:
     """The operations of one optimizer step."""
     plan = job.plan
     images = plan.schedule.batch_size * plan.schedule.gradient_accumulation
-    forward = sum(share * job.model.forward_operations(side) for side, share in side_shares(job))
+    forward = sum(share * job.model.forward_operations(seen_side(job, side)) for side, share in side_shares(job))
     passes = _passes(job)
     encoders = 0 if job.caches_captions else sum(models.parts()[name].parameters for name in job.model.encoders)
     encoders += 2 * sum(part.parameters for part in job.trained_encoders)

@@ -220,9 +220,19 @@ def side_shares(job: Workload) -> list[tuple[int, float]]:
     return [(side, uses / total) for side, uses in job.sides.items()] or [(job.plan.dataset.resolution, 1.0)]
 
 
+def seen_side(job: Workload, side: int) -> int:
+    """The side of a square with the pixels that the model sees at a time: an image and its control images, all scaled alike."""
+    return round(side * (1 + most_controls(job)) ** 0.5)
+
+
+def most_controls(job: Workload) -> int:
+    """How many control images the model is shown for an image at most."""
+    return max(len(folder.controls_given) for folder in job.plan.folders)
+
+
 def mean_area(job: Workload) -> float:
-    """The mean of the pixels of an image that is trained."""
-    return sum(share * side**2 for side, share in side_shares(job))
+    """The mean of the pixels of an image that is trained, together with its control images."""
+    return (1 + most_controls(job)) * sum(share * side**2 for side, share in side_shares(job))
 
 
 def _without_unused(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> TrainingPlan:

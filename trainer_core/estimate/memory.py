@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainer_core.estimate import models
-from trainer_core.estimate.job import GIB, Workload, largest_side
+from trainer_core.estimate.job import GIB, Workload, largest_side, seen_side
 from trainer_core.estimate.models import Part
 
 FACTORS = {"unet": 1.6, "transformer": 1.35}
@@ -125,7 +125,7 @@ def _encoders(job: Workload) -> float:
 def _activations(job: Workload) -> float:
     plan, scale = job.plan, FACTORS[job.model.kind] * job.compute_bytes / 2
     checkpointing = plan.memory.gradient_checkpointing
-    side = largest_side(job)
+    side = seen_side(job, largest_side(job))
     image_bytes = job.model.step_bytes(side, trains_model=job.trains_model, checkpointing=checkpointing)
     return plan.schedule.batch_size * image_bytes * scale
 

@@ -101,6 +101,30 @@ class DatasetSettings(Section):
         str, Field(title="Masks"), Setting(path="folder", decides=("dataset",), empty="none", claim="masks")
     ] = ""
     """A folder with a mask for each image, with the same name: white is trained, black is not. An image without one is trained whole."""
+    controls: Annotated[
+        str,
+        Field(title="Control images"),
+        Setting(path="folder", decides=("dataset",), empty="none", claim="controls"),
+    ] = ""
+    """A folder with the image that an edit model is shown for each image of the dataset, with the same name. The caption is the instruction."""
+    controls_2: Annotated[
+        str,
+        Field(title="Second control images"),
+        Setting(path="folder", decides=("dataset",), empty="none", claim="controls", only_with="dataset.controls"),
+    ] = ""
+    """A folder with a second image that the model is shown for each image of the dataset, with the same name."""
+    controls_3: Annotated[
+        str,
+        Field(title="Third control images"),
+        Setting(path="folder", decides=("dataset",), empty="none", claim="controls", only_with="dataset.controls"),
+    ] = ""
+    """A folder with a third image that the model is shown for each image of the dataset, with the same name."""
+    only_pairs: Annotated[
+        bool,
+        Field(title="Leave out images without a pair"),
+        Setting(owner="job", decides=("dataset",), done_by_easel=True, claim="controls", only_with="dataset.controls"),
+    ] = False
+    """Leaves out the images that have no control image, instead of stopping before the training."""
     class_path: Annotated[
         str,
         Field(title="Class images"),

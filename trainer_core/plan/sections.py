@@ -300,6 +300,11 @@ class TrainingPlan(Section):
         return any(folder.is_regularisation for folder in self.folders)
 
     @property
+    def has_controls(self) -> bool:
+        """Whether a model is shown control images: it is trained on pairs."""
+        return any(folder.controls_given for folder in self.folders)
+
+    @property
     def output_stem(self) -> str:
         """The file name of the result, without its extension."""
         return self.output.prefix + self.output.name

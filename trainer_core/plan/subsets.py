@@ -62,6 +62,12 @@ class Subset(Section):
     """Does not train transparent parts of the images."""
     masks: Annotated[str | None, Field(title="Masks")] = None
     """A folder with a mask for each image, with the same name: white is trained, black is not."""
+    controls: Annotated[str | None, Field(title="Control images")] = None
+    """A folder with what the model is shown for each image, with the same name."""
+    controls_2: Annotated[str | None, Field(title="Second control images")] = None
+    """A folder with a second image that the model is shown for each image."""
+    controls_3: Annotated[str | None, Field(title="Third control images")] = None
+    """A folder with a third image that the model is shown for each image."""
     validation_share: Annotated[
         float | None, BeforeValidator(of_percent), Field(title="Held-out share", ge=0, le=1)
     ] = None
@@ -81,8 +87,12 @@ class Subset(Section):
 
 OWN = tuple(name for name in Subset.model_fields if name not in ("path", "kind"))
 """What a folder can have of its own."""
-PATHS = ("path", "masks")
+CONTROLS = ("controls", "controls_2", "controls_3")
+"""The folders of control images that a folder can have, in the order in which a model is shown them."""
+PATHS = ("path", "masks", *CONTROLS)
 """What of a folder is a path."""
+OF_ITS_IMAGES = {"masks": "", "selection": "", **dict.fromkeys(CONTROLS, "")}
+"""What belongs to the images of one folder, so that no other folder takes it from the settings."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,9 @@ class ImageFolder:
     flip: bool = False
     alpha_masks: bool | None = None
     masks: str = ""
+    controls: str = ""
+    controls_2: str = ""
+    controls_3: str = ""
     selection: str = ""
     validation_share: float = 0.0
 
@@ -134,19 +147,30 @@ class ImageFolder:
     def source(self) -> tuple[object, ...]:
         """What decides which images are read, and how."""
         how = (self.caption, self.caption_extension, self.caption_choices, self.alpha_masks)
-        return (self.path, self.selection, self.masks, self.validation_share, *how)
+        return (self.path, self.selection, self.masks, self.controls_given, self.validation_share, *how)
 
     @property
     def masks_name(self) -> str:
         """The name of the folder of its masks in a run."""
         return f"{self.name}_masks"
 
+    @property
+    def controls_given(self) -> Mapping[str, str]:
+        """Each folder of control images that it has, by the setting; none without the first one, which the others come after."""
+        given = {name: path for name in CONTROLS if (path := getattr(self, name))}
+        return given if self.controls else {}
+
+    @property
+    def controls_names(self) -> tuple[str, ...]:
+        """The names of the folders of its control images in a run, in the order in which the model is shown them."""
+        return tuple(f"{self.name}_controls_{number}" for number in range(1, len(self.controls_given) + 1))
+
 
 def filled(index: int, subset: Subset, shared: Mapping[str, Any]) -> ImageFolder:
     """The folder with the values of `dataset` for what it does not have itself; `shared` has `dataset`'s settings by name."""
     is_class = subset.kind == "regularisation"
-    # The trigger word is what keeps its place; regularisation images do not have it. Masks belong to the images of one folder.
-    usual = {name: shared[name] for name in OWN if name in shared} | {"masks": "", "selection": ""}
+    # The trigger word is what keeps its place; regularisation images do not have it.
+    usual = {name: shared[name] for name in OWN if name in shared} | OF_ITS_IMAGES
     usual |= {"caption": shared["class_caption" if is_class else "trigger"]}
     # Class images are not held out: their loss says nothing about the subject.
     usual |= {"repeats": shared["class_repeats"], "keep_tokens": 0, "validation_share": 0.0} if is_class else {}
@@ -163,7 +187,7 @@ def of_dataset(shared: Mapping[str, Any], subsets: Iterable[Subset], *, with_cla
     found = [ImageFolder("dataset", FIRST, shared["path"], **{**usual, "caption": shared["trigger"]})]
     if with_class and shared["class_path"]:
         of_class = {"caption": shared["class_caption"], "repeats": shared["class_repeats"], "keep_tokens": 0}
-        others = {**usual, "masks": "", "selection": "", "validation_share": 0.0, **of_class}
+        others = {**usual, **OF_ITS_IMAGES, "validation_share": 0.0, **of_class}
         named = ("class_images", CLASS, shared["class_path"], "Class images")
         found.append(ImageFolder(*named, is_regularisation=True, **others))
     every = (filled(index, each, shared) for index, each in enumerate(subsets))

@@ -11,7 +11,7 @@ from trainer_core import places
 from trainer_core.engines import batches
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
-from trainer_core.plan.subsets import CLASS, FIRST, LIST, MOST_SUBSETS, OWN, ImageFolder, of_path
+from trainer_core.plan.subsets import CLASS, CONTROLS, FIRST, LIST, MOST_SUBSETS, OWN, ImageFolder, of_path
 from trainer_core.prepare import length
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
@@ -36,6 +36,7 @@ class Part:
     images: int = 0
     captions: int = 0
     masks: int = 0
+    pairs: int = 0
     held_out: int = 0
     used: int = 0
     error: str = ""
@@ -81,6 +82,7 @@ class Part:
                     f"selection {printable(folder.selection, 60)}" if folder.selection else "",
                     f"{without:,} without a caption" if without and not self.error else "",
                     f"{self.masks:,} masks" if folder.masks else "",
+                    f"{self.pairs:,} pairs" if folder.controls_given else "",
                     f"{self.held_out:,} held out" if self.held_out and folder.is_trained else "",
                 ),
             )
@@ -89,7 +91,9 @@ class Part:
     def as_dict(self) -> dict[str, Any]:
         """The part as JSON data."""
         folder = self.folder
-        numbers = {name: getattr(self, name) for name in ("images", "captions", "masks", "held_out", "used", "error")}
+        numbers = {
+            name: getattr(self, name) for name in ("images", "captions", "masks", "pairs", "held_out", "used", "error")
+        }
         kind = "regularisation" if folder.is_regularisation else "images"
         own = {name: getattr(folder, name) for name in OWN}
         return {"setting": folder.setting, "path": folder.path, "kind": kind, **own, **numbers}
@@ -138,6 +142,9 @@ def _counts(found: Dataset) -> dict[str, Any]:
         "images": len(found.images),
         "captions": sum(bool(image.caption) for image in found.images),
         "masks": sum(image.name in found.masks for image in found.images),
+        "pairs": sum(all(image.name in each for each in found.controls) for image in found.images)
+        if found.controls
+        else 0,
         "held_out": len(found.validation.images) if found.validation is not None else 0,
         "selections": found.selections,
     }
@@ -173,7 +180,9 @@ def offered(state: State) -> tuple[str, ...]:
         return ("path", "kind", *OWN)
     effects = set(scope.manifest.dataset.native.values())
     found = [name for name in OWN if name in EFFECTS and EFFECTS[name] in effects]
-    found += [name for name in OWN if f"dataset.{name}" in known and scope.applies(f"dataset.{name}")]
+    # A further folder can have several control images where the first one has none.
+    of_settings = {name: CONTROLS[0] if name in CONTROLS else name for name in OWN if f"dataset.{name}" in known}
+    found += [name for name, setting in of_settings.items() if scope.applies(f"dataset.{setting}")]
     kinds = ("kind",) if scope.applies(CLASS) else ()
     return ("path", *kinds, "caption", *(name for name in OWN if name in found))
 

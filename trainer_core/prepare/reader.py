@@ -128,7 +128,7 @@ def _scanned(
         DatasetError: the folder cannot be read.
     """
     from trainer_core.curation import scores
-    from trainer_core.datasets import holding_out, images, masks, scan, selected
+    from trainer_core.datasets import holding_out, images, masks, pairs, scan, selected
 
     problems = []
     own = {"wildcards": folder.caption_choices, "alpha": folder.alpha_masks}
@@ -140,6 +140,7 @@ def _scanned(
     except DatasetError as error:
         fix = Fix("Use all images", {SELECTION: ""})
         problems.append(Problem(SELECTION, "error", str(error), fix))
+    controls = {f"dataset.{name}": path for name, path in folder.controls_given.items()}
     found = scan.scan(
         root,
         rules.with_native({**native, **given}),
@@ -149,6 +150,8 @@ def _scanned(
         quick=quick,
         skip_unreadable=plan.dataset.skip_unreadable,
         only=only,
+        # Control images in a folder below are not trained.
+        apart=[places.typed(places.unquoted(path)) for path in controls.values()],
         # What was seen of whole images before, such as damage, is known without decoding them again.
         inspect=scores.inspector(root, scores.stored(root)) if quick and root.is_dir() else images.inspect,
     )
@@ -160,6 +163,8 @@ def _scanned(
         else:
             found = dataclasses.replace(found, masks=seen.files)
             problems += seen.problems
+    if controls:
+        found = pairs.paired(found, controls, only=plan.dataset.only_pairs)
     found = dataclasses.replace(found, problems=(*found.problems, *problems), selections=selected.sizes(root))
     return holding_out.held_out(found, folder.validation_share)
 

@@ -31,7 +31,9 @@ def stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[st
             stage_one(found.validation, folder.path / each.validation_name, each.caption)
         if each.is_trained:
             masks = folder.path / each.masks_name if each.masks else None
-            captions |= named(each, stage_one(found, folder.path / each.name, each.caption, masks).captions)
+            controls = [folder.path / name for name in each.controls_names]
+            staged = stage_one(found, folder.path / each.name, each.caption, masks, controls)
+            captions |= named(each, staged.captions)
     return captions
 
 

@@ -43,8 +43,13 @@ def prompts_of(run: Run) -> tuple[SamplePrompt, ...]:
 
 
 def of_plan(plan: Mapping[str, Any]) -> tuple[SamplePrompt, ...]:
-    """The prompts of a plan's tables: its list, or else the one prompt; values that do not fit this Easel are left out."""
+    """The prompts of a plan's tables: its list, or else the one prompt; values that do not fit this Easel are left out.
+
+    None for an edit model: its samples are made of pairs of the dataset, and the engine chooses which.
+    """
     sampling, dataset = plan.get("sampling", {}), plan.get("dataset", {})
+    if _has_controls(dataset):
+        return ()
     trigger = str(dataset.get("trigger", ""))
     try:
         prompts = SamplingSettings.model_validate(sampling).effective(trigger)
@@ -55,6 +60,12 @@ def of_plan(plan: Mapping[str, Any]) -> tuple[SamplePrompt, ...]:
         for each in prompts
         if each.text
     )
+
+
+def _has_controls(dataset: Mapping[str, Any]) -> bool:
+    more = dataset.get("subsets")
+    rows = (dataset, *(more if isinstance(more, list | tuple) else ()))
+    return any(isinstance(row, dict) and bool(row.get("controls")) for row in rows)
 
 
 def _of_tables(sampling: Mapping[str, Any], trigger: str) -> tuple[SamplePrompt, ...]:

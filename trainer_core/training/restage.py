@@ -36,7 +36,7 @@ def changed(folder: RunFolder, manifest: BackendManifest) -> list[str]:
 def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, plan: TrainingPlan) -> dict[str, str]:
     """Stages the images of one run in another, with the same names and captions; returns the captions as `Place` has them.
 
-    The class images and the masks are staged, too.
+    The class images, the masks and the control images are staged, too.
 
     Raises:
         OSError: a file cannot be written.
@@ -50,15 +50,11 @@ def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, plan
             captions |= texts
         elif folder.name in others:
             captions |= {f"{folder.name}/{name}": text for name, text in texts.items()}
-    beside = {path for name in _names(plan) for path in (f"{name}_masks", f"{name}_validation")}
+    beside = {path for each in plan.folders for path in (each.masks_name, each.validation_name, *each.controls_names)}
     for path in sorted(before.path / name for name in beside):
         if path.is_dir() and not path.is_symlink():
             _staged_again(path, after.path / path.name, manifest, caption_extensions)
     return captions
-
-
-def _names(plan: TrainingPlan) -> set[str]:
-    return {folder.name for folder in plan.folders}
 
 
 def _staged_again(
@@ -145,7 +141,7 @@ def _given(image: Path) -> str:
 
 
 def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:
-    beside = sorted(folder.path.glob("*_validation"))
+    beside = sorted((*folder.path.glob("*_validation"), *folder.path.glob("*_controls_[123]")))
     return [image for staged in (*folder.staged, *beside) for image in _images_in(staged, manifest)]
 
 

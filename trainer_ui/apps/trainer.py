@@ -145,6 +145,7 @@ class Trainer(App):
             step.fold(False)
         if path == "dataset.path":
             self.dataset.fold_choice(False)
+        self.dataset.pairs.open_for(path)
         if self.dataset.choice.focus(path):
             return
         own = {

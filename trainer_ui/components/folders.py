@@ -9,6 +9,7 @@ from anywidget import AnyWidget
 from traitlets import Dict, List, Unicode
 
 from trainer_core.plan import fields
+from trainer_core.plan.subsets import PATHS
 from trainer_core.text import printable
 from trainer_ui.components.places import asset
 from trainer_ui.explaining import first_clause
@@ -17,8 +18,18 @@ LONGEST = 4096
 """The length in characters of a text that comes from the page."""
 ACTS = ("remove", "copy", "browse", "fix", "set")
 KINDS = {bool: "switch", int: "number", float: "share"}
-PATHS = ("path", "masks")
-COMMON = ("path", "repeats", "caption", "kind", "selection", "masks", "resolution", "caption_extension", "keep_tokens")
+COMMON = (
+    "path",
+    "repeats",
+    "caption",
+    "kind",
+    "selection",
+    "controls",
+    "masks",
+    "resolution",
+    "caption_extension",
+    "keep_tokens",
+)
 """What is in front of the form, in this order; the rest is in a group of its own."""
 
 

@@ -16,6 +16,7 @@ from trainer_ui.panels.card import Step, fold, row
 from trainer_ui.panels.dataset_desk import DatasetDesk
 from trainer_ui.panels.image_choice import ImageChoice
 from trainer_ui.panels.image_folders import ImageFolders
+from trainer_ui.panels.image_pairs import ImagePairs
 from trainer_ui.panels.settling import SETTLED
 from trainer_ui.widgets import Button, Text
 
@@ -66,6 +67,7 @@ class DatasetPanel:
         self.images = Gallery("Images of the dataset")
         self.desk = DatasetDesk(session)
         self.choice, self.more = ImageChoice(session, settings), ImageFolders(session)
+        self.pairs = ImagePairs(session, settings)
         self._files: tuple[str, ...] = ()
         self.step = Step(
             session,
@@ -83,6 +85,7 @@ class DatasetPanel:
                 helped(self.trigger, *help_of("dataset.trigger")),
                 self.kept,
                 self.fold,
+                self.pairs.widget,
                 self.choice.widget,
                 self.more.widget,
                 *([settings.front(settings.of_images)] if settings.of_images else []),
@@ -113,6 +116,7 @@ class DatasetPanel:
         self.folder.show_text(values["dataset.path"])
         self.desk.show()
         self.choice.show()
+        self.pairs.show()
         self.more.show(self.desk.datasets)
         self.step.show(state, _summary(dataset, values))
 

@@ -47,6 +47,10 @@ CLASS = ("dataset.class_path", "dataset.class_caption")
 OF_DATASET = (
     "dataset.selection",
     "dataset.masks",
+    "dataset.controls",
+    "dataset.controls_2",
+    "dataset.controls_3",
+    "dataset.only_pairs",
     "dataset.validation_share",
     "dataset.validate_every",
     "dataset.subsets",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from trainer_core.curation.quality import State
     from trainer_core.curation.style_captions import StyleFinding
+    from trainer_core.datasets.scan import Dataset
 
 PROBLEMS = 3
 SHOWN = 3
@@ -31,8 +32,23 @@ SHOWN = 3
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--trigger", default="", help="The trigger word to look for in the captions.")
 @click.option("--style", is_flag=True, help="Also check captions for training a style: they should not name it.")
+@click.option(
+    "--controls",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="A folder of control images, for models that edit images; several times for several control images.",
+)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, engine: str, caption_extension: str, trigger: str, style: bool, as_json: bool) -> None:
+def command(
+    folder: Path,
+    engine: str,
+    caption_extension: str,
+    trigger: str,
+    style: bool,
+    controls: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Show what an engine will see in a folder.
 
     This includes the files that the engine would skip or fail on, and images that are worth a look, such as blurred ones.
@@ -48,7 +64,8 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
     # Each image is decoded once, for damage and quality.
     looks = measured(folder)
     inspect = scores.inspector(folder, looks)
-    found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger, inspect=inspect)
+    found = scan.scan(folder, rules, caption_extension, trigger, inspect=inspect, apart=controls)
+    found = _with_controls(found, controls)
     seen = {path: said for path, look in looks.items() if (said := quality.found(look.scores))}
     texts = {image.name: image.caption for image in found.images if image.caption}
     styled = style_captions.findings(texts, trigger) if style else []
@@ -60,6 +77,9 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
                 "folder": folder,
                 "images": [dataclasses.asdict(image) for image in found.images],
                 "unseen": found.unseen,
+                "pairs": _pairs(found),
+                "unpaired": found.unpaired,
+                "unused_controls": found.unused,
                 "problems": [problem.as_dict() for problem in found.problems],
                 "quality": seen,
                 "captions": faults,
@@ -68,11 +88,49 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
         )
     else:
         show.line(found.summary)
+        _show_pairs(found)
         show.problems(found.problems)
         _quality(seen)
         _captions(faults)
         _style(styled)
     sys.exit(PROBLEMS if stopping else 0)
+
+
+def _with_controls(found: Dataset, controls: Sequence[Path]) -> Dataset:
+    """The dataset with its control images.
+
+    Raises:
+        DatasetError: there are more folders of them than a plan can have.
+    """
+    from trainer_core.datasets import pairs
+    from trainer_core.errors import DatasetError
+    from trainer_core.plan.subsets import CONTROLS
+
+    if len(controls) > len(CONTROLS):
+        raise DatasetError(f"There can be {len(CONTROLS)} folders of control images, and not {len(controls)}.")
+    given = {f"dataset.{name}": str(path.absolute()) for name, path in zip(CONTROLS, controls, strict=False)}
+    return pairs.paired(found, given, only=False) if given else found
+
+
+def _pairs(found: Dataset) -> list[dict[str, Any]]:
+    """Each image that has control images, with these and its caption, which is the instruction."""
+    return [
+        {"image": image.name, "controls": [each[image.name].name for each in found.controls], "caption": image.caption}
+        for image in found.images
+        if found.controls and all(image.name in each for each in found.controls)
+    ]
+
+
+def _show_pairs(found: Dataset) -> None:
+    if not found.controls:
+        return
+    pairs = _pairs(found)
+    show.line(f"{len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'} of images:" if pairs else "No pairs of images.")
+    for pair in pairs[:SHOWN]:
+        shown = ", ".join(pair["controls"])
+        show.line(f"  {shown} -> {pair['image']}: {printable(pair['caption'] or 'no instruction', 80)}")
+    if len(pairs) > SHOWN:
+        show.line(f"  and {len(pairs) - SHOWN:,} more")
 
 
 def _quality(seen: Mapping[str, Mapping[str, State]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from trainer_core.draft.checks import (
     choices,
     class_images,
+    controls,
     dataset,
     hub,
     memory,
@@ -53,6 +54,8 @@ RULES: tuple[Rule, ...] = (
     subsets.class_images_have_partners,
     subsets.selections_are_whole,
     subsets.held_out_images_are_there,
+    controls.controls_suit_the_model,
+    controls.controls_are_good,
     class_images.class_images_are_usable,
     class_images.class_images_show_others,
     class_images.class_images_are_enough,

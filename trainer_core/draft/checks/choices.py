@@ -62,7 +62,11 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
         return
     values = fields.flatten(plan.model_dump())
     # Further image folders can have what the first one has not.
-    of_folders = {CLASS: plan.has_class_images, "dataset.validation_share": plan.has_validation}
+    of_folders = {
+        CLASS: plan.has_class_images,
+        "dataset.validation_share": plan.has_validation,
+        "dataset.controls": plan.has_controls,
+    }
     for path, setting in fields.all_fields().items():
         about = setting.about
         if values[path] != setting.default and about.claim and about.methods and plan.model.method not in about.methods:

@@ -29,7 +29,7 @@ FILE = "outgoing.json"
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one image folder that the trainer needs: images and captions, or masks.
+    """The files of one image folder that the trainer needs: images and captions, masks, or control images.
 
     `path` is the place in the plan that names the folder; the name of its last folder can have a meaning (`10_elena`).
     `files` are paths in that folder, with "/".
@@ -119,7 +119,7 @@ def write(run: Path, plan: TrainingPlan, dataset: Dataset | None) -> None:
 
 
 def _files(folder: ImageFolder, found: Dataset) -> dict[str, list[str]]:
-    """The files of an image folder and of its masks, by the places in the plan that name these folders."""
+    """The files of an image folder, of its masks and of its control images, by the places in the plan that name these folders."""
     images = [*found.images, *(found.validation.images if found.validation is not None else ())]
     key = folder.setting if folder.setting != LIST else f"{LIST}.{folder.index}.path"
     files = [file for image in images for file in (image.path, image.caption_file) if file is not None]
@@ -128,6 +128,9 @@ def _files(folder: ImageFolder, found: Dataset) -> dict[str, list[str]]:
         place = "dataset.masks" if folder.setting == FIRST else f"{LIST}.{folder.index}.masks"
         masks = [*found.masks.values(), *(found.validation.masks.values() if found.validation is not None else ())]
         listed[place] = _inside(Path(folder.masks), masks)
+    for (name, path), controls in zip(folder.controls_given.items(), found.controls, strict=False):
+        place = f"dataset.{name}" if folder.setting == FIRST else f"{LIST}.{folder.index}.{name}"
+        listed[place] = _inside(Path(path), [controls[image.name].path for image in images if image.name in controls])
     return listed
 
 
