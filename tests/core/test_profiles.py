@@ -38,6 +38,10 @@ GROUPS = {
     "noobai-vpred": ("sdxl", "noobai", "v_prediction"),
     "flux": ("flux", "", ""),
     "sd3": ("sd3", "", ""),
+    "flux2": ("flux2", "", ""),
+    "z-image": ("z_image", "", ""),
+    "qwen-image": ("qwen_image", "", ""),
+    "krea2": ("krea2", "", ""),
 }
 
 
