@@ -13,7 +13,7 @@ from tests.support import engine_plans
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.engines.costs import Costs
-from trainer_core.estimate import formatting, models
+from trainer_core.estimate import disk, formatting, models
 from trainer_core.estimate.job import Workload
 from trainer_core.models import families
 
@@ -32,6 +32,7 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
                 found = models.find(family)
                 assert found is not None, family
                 assert {*found.encoders, found.vae} <= set(models.parts())
+    assert {model.vae for model in MODELS.values()} == set(disk.LATENT)
     assert {models.find("sd3", variant).id for variant in ("3-medium", "3.5-medium", "3.5-large")} == {
         "sd3-medium",
         "sd35-medium",
