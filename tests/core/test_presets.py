@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import engine_plans
+from tests.support import engine_plans, told_variants
 from trainer_core import hardware, profiles
 from trainer_core.catalog import presets
 from trainer_core.draft.facts import Facts
@@ -106,7 +106,7 @@ def jobs():
 @pytest.mark.parametrize(("preset", "family", "engine", "profile"), list(jobs()))
 def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engine, profile):
     claim = engine.manifest.families[family]
-    values = {**(profile.settings if profile else {}), **preset.values_for(family)}
+    values = {**(profile.settings if profile else {}), **preset.values_for(family), **told_variants.told(claim, "lora")}
     if not claim.cell("lora").swap:
         values.pop("memory.blocks_to_swap", None)
     values |= {
