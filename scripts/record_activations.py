@@ -26,6 +26,22 @@ from typing import Any
 
 import diffusers
 import torch
+from activation_models import (
+    BF16,
+    META,
+    anima,
+    empty,
+    flux2,
+    hunyuan_image,
+    krea2,
+    lumina2,
+    packed,
+    qwen_image,
+    sd3,
+    sdxl,
+    unet,
+    z_image,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -33,7 +49,6 @@ FILE = Path(__file__).parents[1] / "trainer_core" / "estimate" / "activations.to
 SIDES = (512, 1024)
 LAYERS = ("to_q", "to_k", "to_v", "to_out", "ff", "proj_in", "proj_out", "attn", "mlp", "feed_forward")
 """Parts of the names of the layers that a LoRA changes."""
-META, BF16 = torch.device("meta"), torch.bfloat16
 
 
 class Live(TorchDispatchMode):
@@ -140,104 +155,6 @@ def step(model: Any, inputs: Callable[[], Mapping[str, Any]], network: bool, che
     return live.peak, forward
 
 
-def empty(*shape: int, dtype: Any = BF16) -> torch.Tensor:
-    """A tensor that uses no memory."""
-    return torch.empty(shape, dtype=dtype, device=META)
-
-
-def unet(cross: int, **config: Any) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """A U-Net and its inputs for an image with this side length."""
-    model = diffusers.UNet2DConditionModel(cross_attention_dim=cross, sample_size=64, **config)
-    added = {"text_embeds": (1, 1280), "time_ids": (1, 6)} if config.get("addition_embed_type") else {}
-
-    def inputs(side: int) -> Mapping[str, Any]:
-        table = {
-            "sample": empty(1, 4, side // 8, side // 8),
-            "timestep": empty(1),
-            "encoder_hidden_states": empty(1, 77, cross),
-        }
-        return table | ({"added_cond_kwargs": {key: empty(*shape) for key, shape in added.items()}} if added else {})
-
-    return model, inputs
-
-
-def sdxl() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """SDXL's U-Net. Source: stabilityai/stable-diffusion-xl-base-1.0, unet/config.json."""
-    return unet(
-        2048,
-        block_out_channels=(320, 640, 1280),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 10),
-        attention_head_dim=(5, 10, 20),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    )
-
-
-def sd3(layers: int, heads: int, **config: Any) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """SD3. Source: tests/data/headers/folder-sd3.json and the models' transformer/config.json."""
-    numbers = {"num_layers": layers, "num_attention_heads": heads, "caption_projection_dim": 64 * heads}
-    model = diffusers.SD3Transformer2DModel(
-        sample_size=128, in_channels=16, joint_attention_dim=4096, pooled_projection_dim=2048, out_channels=16,
-        pos_embed_max_size=384, **numbers, **config,
-    )  # fmt: skip
-    return model, lambda side: {
-        "hidden_states": empty(1, 16, side // 8, side // 8),
-        "encoder_hidden_states": empty(1, 333, 4096),
-        "pooled_projections": empty(1, 2048),
-        "timestep": empty(1),
-    }
-
-
-def packed(model: Any, text: int, **more: tuple[int, ...]) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """A model whose input is the image as a sequence of tokens: FLUX and Chroma."""
-    return model, lambda side: {
-        "hidden_states": empty(1, (side // 16) ** 2, 64),
-        "encoder_hidden_states": empty(1, text, 4096),
-        "timestep": empty(1),
-        "img_ids": empty((side // 16) ** 2, 3),
-        "txt_ids": empty(text, 3),
-        **{key: empty(*shape) for key, shape in more.items()},
-    }
-
-
-def lumina2() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """Lumina Image 2 with 256 text tokens, none of them masked."""
-    model = diffusers.Lumina2Transformer2DModel(cap_feat_dim=2304)
-    return model, lambda side: {
-        "hidden_states": empty(1, 16, side // 8, side // 8),
-        "timestep": empty(1),
-        "encoder_hidden_states": empty(1, 256, 2304),
-        "encoder_attention_mask": torch.ones((1, 256), dtype=torch.bool, device="cpu"),
-    }
-
-
-def hunyuan_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """HunyuanImage 2.1, whose VAE reduces the image 32 times, with all 1,000 tokens of its first text encoder."""
-    model = diffusers.HunyuanImageTransformer2DModel(text_embed_2_dim=None)
-    return model, lambda side: {
-        "hidden_states": empty(1, 64, side // 32, side // 32),
-        "timestep": empty(1),
-        "encoder_hidden_states": empty(1, 1000, 3584),
-        "encoder_attention_mask": empty(1, 1000, dtype=torch.bool),
-    }
-
-
-def anima() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
-    """Anima, with the output of its text adapter as input."""
-    from simpletuner.helpers.models.anima.transformer import AnimaTransformerModel
-
-    model = AnimaTransformerModel()
-    return model, lambda side: {
-        "hidden_states": empty(1, 16, 1, side // 8, side // 8),
-        "timestep": empty(1),
-        "encoder_hidden_states": empty(1, 512, 1024),
-    }
-
-
 MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "sd15": (lambda: unet(768, attention_head_dim=8), 8),
     "sd2": (lambda: unet(1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True), 8),
@@ -255,6 +172,12 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "lumina2": (lumina2, 16),
     "hunyuan_image": (hunyuan_image, 32),
     "anima": (anima, 16),
+    "flux2-dev": (lambda: flux2("flux2-dev"), 16),
+    "flux2-klein-9b": (lambda: flux2("flux2-klein-9b"), 16),
+    "flux2-klein-4b": (lambda: flux2("flux2-klein-4b"), 16),
+    "qwen_image": (qwen_image, 16),
+    "krea2": (krea2, 16),
+    "z_image": (z_image, 16),
 }
 """The models, and how many pixels one position of the model has on each side."""
 
@@ -303,6 +226,7 @@ VAES: Mapping[str, Callable[[], Any]] = {
         layers_per_block=2, spatial_compression_ratio=32, sample_size=384,
     ),
     "vae_qwen": diffusers.AutoencoderKLQwenImage,
+    "vae_flux2": diffusers.AutoencoderKLFlux2,
 }  # fmt: skip
 """Source of the numbers: the models' vae/config.json; diffusers scripts/convert_hunyuan_image_to_diffusers.py."""
 

@@ -13,7 +13,7 @@ from tests.support import engine_plans
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.engines.costs import Costs
-from trainer_core.estimate import formatting, models
+from trainer_core.estimate import disk, formatting, models
 from trainer_core.estimate.job import Workload
 from trainer_core.models import families
 
@@ -32,10 +32,16 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
                 found = models.find(family)
                 assert found is not None, family
                 assert {*found.encoders, found.vae} <= set(models.parts())
+    assert {model.vae for model in MODELS.values()} == set(disk.LATENT)
     assert {models.find("sd3", variant).id for variant in ("3-medium", "3.5-medium", "3.5-large")} == {
         "sd3-medium",
         "sd35-medium",
         "sd35-large",
+    }
+    assert {models.find("flux2", variant).id for variant in ("dev", "klein-9b", "klein-4b")} == {
+        "flux2-dev",
+        "flux2-klein-9b",
+        "flux2-klein-4b",
     }
     assert models.find("sd3", "of tomorrow").id == "sd35-large", "the largest is used for an unknown variant"
     assert models.find("no such family") is None
@@ -51,6 +57,15 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
         ("flux", "original", "lora", 19 * 10 + 38 * 3),
         ("flux", "diffusers", "lora", 19 * 4 + 38 * 3),
         ("hunyuan_image", "original", "lora", 20 * 10 + 40 * 3),
+        ("flux2-klein-4b", "original", "lora", 5 * 8 + 20 * 2),
+        ("flux2-klein-4b", "diffusers", "lora", 5 * 4 + 20),
+        ("z_image", "original", "lora", 30 * 7),
+        ("z_image", "diffusers", "lora", 34 * 4),
+        ("qwen_image", "original", "lora", 60 * 12),
+        ("qwen_image", "diffusers", "lora", 60 * 4),
+        # 264 linear layers, of which 140 are attention. Source: musubi-tuner docs/krea2.md.
+        ("krea2", "original", "lora", 264),
+        ("krea2", "original", "attention", 140),
     ],
 )
 def test_networks_have_as_many_target_layers_as_the_engines_report(model, layout, target, count):

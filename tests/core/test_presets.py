@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support import engine_plans
+from tests.support import engine_plans, told_variants
 from trainer_core import hardware, profiles
 from trainer_core.catalog import presets
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.errors import EaselError
-from trainer_core.estimate import estimate
+from trainer_core.estimate import estimate, models
 from trainer_core.models.detection import Detection
 from trainer_core.models.families import load_families
 from trainer_core.plan import fields
@@ -64,7 +64,12 @@ def test_presets_that_keep_the_result_set_nothing_that_changes_it():
         assert set(preset.values).union(*preset.by_family.values()) <= harmless
 
 
-@pytest.mark.parametrize("family", ["flux", "chroma", "sd3", "hunyuan_image", "lumina2"])
+NEW_FAMILIES = {"flux2": "klein-9b", "z-image": "base", "qwen-image": "image", "krea2": ""}
+"""The families of 2026 by the beginning of their presets, with the variant that the presets are for."""
+LARGE_ENCODERS = ["flux", "chroma", "sd3", "hunyuan_image", "lumina2", "flux2", "z_image", "qwen_image", "krea2"]
+
+
+@pytest.mark.parametrize("family", LARGE_ENCODERS)
 @pytest.mark.parametrize("name", MEMORY)
 def test_large_text_encoders_do_not_stay_in_vram(name, family):
     assert presets.get(name).values_for(family)["memory.cache_text_encoder"] is True
@@ -101,7 +106,7 @@ def jobs():
 @pytest.mark.parametrize(("preset", "family", "engine", "profile"), list(jobs()))
 def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engine, profile):
     claim = engine.manifest.families[family]
-    values = {**(profile.settings if profile else {}), **preset.values_for(family)}
+    values = {**(profile.settings if profile else {}), **preset.values_for(family), **told_variants.told(claim, "lora")}
     if not claim.cell("lora").swap:
         values.pop("memory.blocks_to_swap", None)
     values |= {
@@ -145,6 +150,17 @@ def test_a_preset_for_finetuning_renders_and_fits_its_gpu_by_the_estimate(preset
     assert needed.vram_gib[0] < preset.vram_gib, needed.vram_gib
     middle = (needed.vram_gib[0] * needed.vram_gib[1]) ** 0.5
     assert middle <= preset.vram_gib * 0.95, needed.vram_gib
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name.rpartition("-")[0] in NEW_FAMILIES])
+def test_a_preset_for_a_lora_of_a_family_of_2026_fits_its_gpu_by_the_estimate(name):
+    """Weights in bf16 without the swapped blocks, and the activations; the rest is for the network and its optimizer."""
+    preset = presets.get(name)
+    model = models.find(preset.families[0], NEW_FAMILIES[name.rpartition("-")[0]])
+    values = preset.values
+    left = model.parameters - model.swapped_parameters(values["memory.blocks_to_swap"], paired=True)
+    step = model.step_bytes(values["dataset.resolution"], trains_model=False, checkpointing=True)
+    assert 2 * left + values["schedule.batch_size"] * step < 0.85 * preset.vram_gib * 2**30
 
 
 def test_presets_for_loras_are_not_offered_for_finetuning_and_the_other_way_round():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support import engine_plans
+from tests.support import engine_plans, told_variants
 from trainer_core import policies, profiles
 from trainer_core.datasets.scan import Dataset, DatasetImage
 from trainer_core.engines import registry
@@ -38,6 +38,10 @@ GROUPS = {
     "noobai-vpred": ("sdxl", "noobai", "v_prediction"),
     "flux": ("flux", "", ""),
     "sd3": ("sd3", "", ""),
+    "flux2": ("flux2", "", ""),
+    "z-image": ("z_image", "", ""),
+    "qwen-image": ("qwen_image", "", ""),
+    "krea2": ("krea2", "", ""),
 }
 
 
@@ -89,7 +93,8 @@ CLAIMED = [
 def test_a_shipped_profile_renders_on_each_engine_that_trains_its_family(profile, engine):
     claim = engine.manifest.families[profile.family]
     parts = {f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts}
-    values = {**parts, **profile.settings, "model.prediction": profile.prediction}
+    told = told_variants.told(claim, profile.method)
+    values = {**parts, **profile.settings, **told, "model.prediction": profile.prediction}
     plan = engine_plans.plan(profile.family, **{path.replace(".", "__"): value for path, value in values.items()})
     found = [
         problem for problem in engine_plans.problems(engine, plan) if problem.path not in ("model.path", "dataset.path")

@@ -9,10 +9,18 @@ from trainer_core.estimate import models
 from trainer_core.estimate.duration import files_kept, times_sampled
 from trainer_core.estimate.job import GIB, Workload, mean_area
 
-LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64)}
+LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64), "vae_flux2": (8, 32)}
 """By VAE: the pixels along one side of a latent position, and the number of channels."""
-CAPTION_BYTES = {"clip_l": 77 * 768 * 4, "clip_h": 77 * 1024 * 4, "clip_g": 77 * 1280 * 4 + 5120}
-"""Bytes of a cached caption in 32 bits, by text encoder."""
+CAPTION_BYTES = {
+    "clip_l": 77 * 768 * 4,
+    "clip_h": 77 * 1024 * 4,
+    "clip_g": 77 * 1280 * 4 + 5120,
+    "qwen3_4b": 512 * 3 * 2560 * 4,
+    "qwen3_8b": 512 * 3 * 4096 * 4,
+    "mistral3_24b": 512 * 3 * 5120 * 4,
+    "qwen3_vl_4b": 512 * 12 * 2560 * 4,
+}
+"""Bytes of a cached caption in 32 bits, by text encoder. FLUX.2 reads three of its layers, Krea 2 twelve."""
 LONG_CAPTION_BYTES = 512 * 4096 * 4
 """The same for a large text encoder: at most 512 tokens of 4096 numbers."""
 SAMPLE_BYTES = 1.6
