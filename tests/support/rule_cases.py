@@ -82,6 +82,12 @@ FIRES = {
     "zero terminal SNR for an epsilon model": Fires(
         model.zero_snr_suits_model, "model.zero_terminal_snr", "error", {"model.zero_terminal_snr": True}
     ),
+    "a variant that the family does not have": Fires(
+        model.variant_is_known, "model.variant", "error", {"model.variant": "rusty"}
+    ),
+    "a variant that the file is not": Fires(
+        model.variant_is_known, "model.variant", "error", {"model.variant": "schnell"}, family="flux"
+    ),
     "zero terminal SNR off, but marked in the file": Fires(
         model.zero_snr_suits_model,
         "model.zero_terminal_snr",

@@ -62,9 +62,25 @@ class Cell:
     """How often the model runs for each held-out image when their loss is measured; 0: the engine cannot measure it."""
     masks: bool = False
     """Whether image folders can have masks: files that say which parts of an image are trained."""
+    flavours: Mapping[str, str] = field(default_factory=dict)
+    """The engine's name of each variant that it must be told, as `model.variant`; the first is that of an unknown one. Empty: it
+    need not be told."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""
+
+
+def flavour_problems(cell: Cell, variant: str) -> Iterator[Problem]:
+    """The Problem of a variant that the engine has no name for."""
+    if variant and cell.flavours and variant not in cell.flavours:
+        known = ", ".join(cell.flavours)
+        message = f"The engine does not train the variant {variant!r:.60} of this family. It trains: {known}."
+        yield Problem("model.variant", "error", message, Fix("Use the detected variant", {"model.variant": ""}))
+
+
+def flavour(cell: Cell, variant: str) -> str:
+    """The engine's name of a variant; "" if it has none for any."""
+    return cell.flavours.get(variant) or next(iter(cell.flavours.values()), "")
 
 
 def caption_problems(cell: Cell, tokens: int | None) -> Iterator[Problem]:
@@ -102,6 +118,8 @@ class FamilyClaim:
     `variants` are variants that it trains although most engines do not. Width and height of samples are multiples of
     `sample_step`, in pixels; None means one latent pixel.
 
+    `without` are variants that it does not train although others of the family are trained, each with the reason.
+
     `part_layouts` and `part_prefixes` are the same for the file of each part, by setting; a setting that is missing there may
     have any. The first of each is what Easel renames a file to. `leading_prefixes` are the settings ("path" is the
     model) whose prefix the loader removes only if the first name in the file, in alphabetical order, has it. `any_ending` are the settings
@@ -125,6 +143,7 @@ class FamilyClaim:
     folders: bool = True
     single_file: bool = True
     variants: tuple[str, ...] = ()
+    without: Mapping[str, str] = field(default_factory=dict)
     sample_step: int | None = None
     part_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     part_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
