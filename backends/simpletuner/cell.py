@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from trainer_core.engines.claim import Cell
@@ -39,7 +40,10 @@ class SimpleTunerCell(Cell):
     """A network is trained towards what the base model itself predicts of them. Source: trainer.py, _prepare_regularisation_parent_targets."""
     masks: bool = True
     """Source: helpers/models/common.py, loss: each family that Easel trains has the mask."""
-    model_flavour: str
+    model_flavour: str = ""
+    """The engine's name of the models of the family, if it has only one that Easel trains; else `flavours` names the variants."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
     component: Literal["unet", "transformer"]
     """The subfolder of the denoiser in a diffusers folder."""
     targets: Layers

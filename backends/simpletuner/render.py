@@ -14,7 +14,7 @@ from backends.simpletuner import controls, dataset, optimizer, results, target
 from backends.simpletuner.cell import SimpleTunerCell, cell_of
 from trainer_core import places
 from trainer_core.engines import launcher
-from trainer_core.engines.claim import caption_options
+from trainer_core.engines.claim import caption_options, flavour
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import JobSpec, Metrics, Place
 from trainer_core.jobs.spec import Step
@@ -94,7 +94,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         chosen["optimizer_config"] = ",".join(filter(None, (chosen["optimizer_config"], str(extra))))
     return {
         "model_family": cell.model_family,
-        "model_flavour": cell.model_flavour,
+        "model_flavour": flavour(cell, plan.model.variant) or cell.model_flavour,
         **_model(plan, manifest),
         **target.options(plan, place, cell),
         **chosen,

@@ -64,13 +64,16 @@ def launch(tmp_path):
 
 @pytest.fixture
 def train(launch, tmp_path):
-    """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted."""
+    """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted.
 
-    def to_the_end(engine, name, values):
+    The model is the engine's tiny one, or the one that is given.
+    """
+
+    def to_the_end(engine, name, values, model=None):
         draw_dataset(tmp_path / "images")
         settings = {**SMALL, **values, "output.folder": tmp_path / "out", "dataset.path": tmp_path / "images"}
         words = [f"--set={path}={value}" for path, value in settings.items()]
-        run = launch(["--engine", engine, "--model", assets.make_base(engine), *words])
+        run = launch(["--engine", engine, "--model", model or assets.make_base(engine), *words])
         deadline = time.monotonic() + 1000
         while run.state not in FINAL_STATES:
             assert time.monotonic() < deadline, run.summary
