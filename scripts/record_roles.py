@@ -174,6 +174,7 @@ def _vaes() -> None:
              "layers_per_block": 2, "spatial_compression_ratio": 32, "sample_size": 384}),
         ("dc-ae", "vae_dc_ae", "AutoencoderDC", sana), ("wan22", "vae_wan22", "AutoencoderKLWan", wan22),
         ("wan21", "vae_qwen_image", "AutoencoderKLWan", {}), ("hunyuan-video", "vae_hunyuan_video", "AutoencoderKLHunyuanVideo", {}),
+        ("qwen-image21", "vae_qwen_image21", "AutoencoderKLQwenImage21", {}),
         ("taesd", "taesd", "AutoencoderTiny", {}), ("cogvideo", "", "AutoencoderKLCogVideoX", {}),
     )  # fmt: skip
     for name, kind, cls, config in rows:
