@@ -238,6 +238,70 @@ def anima() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def flux2(row: str) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """FLUX.2, whose latents are packed to 128 channels, with 512 text tokens. Sizes: the row of record_families.py."""
+    config = recorded(row)
+    model, width = diffusers.Flux2Transformer2DModel(**config), config.get("joint_attention_dim", 15360)
+    more = {"guidance": empty(1)} if config.get("guidance_embeds", True) else {}
+    return model, lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 128),
+        "encoder_hidden_states": empty(1, 512, width),
+        "timestep": empty(1),
+        "img_ids": empty(1, (side // 16) ** 2, 4),
+        "txt_ids": empty(1, 512, 4),
+        **more,
+    }
+
+
+def recorded(row: str) -> Mapping[str, Any]:
+    """The sizes of a model that are not defaults of its class, from the row of record_families.py."""
+    from record_families import ROWS
+
+    return next(each.config for each in ROWS if each.name == row)
+
+
+def qwen_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """Qwen-Image with 512 text tokens, none of them masked."""
+    return diffusers.QwenImageTransformer2DModel(), lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 64),
+        "encoder_hidden_states": empty(1, 512, 3584),
+        "timestep": empty(1),
+        "img_shapes": [[(1, side // 16, side // 16)]],
+    }
+
+
+def krea2() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """Krea 2 with 512 text tokens from the 12 layers of its text encoder that it reads, none of them masked."""
+    return diffusers.Krea2Transformer2DModel(), lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 64),
+        "encoder_hidden_states": empty(1, 512, 12, 2560),
+        "timestep": empty(1),
+        "position_ids": empty(512 + (side // 16) ** 2, 3),
+    }
+
+
+class Listed(torch.nn.Module):
+    """Z-Image, which takes and returns a list of images, as a model that returns one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = diffusers.ZImageTransformer2DModel()
+        self.enable_gradient_checkpointing = self.inner.enable_gradient_checkpointing
+        self.disable_gradient_checkpointing = self.inner.disable_gradient_checkpointing
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor, timestep: torch.Tensor, return_dict: bool) -> Any:
+        """The first result is the image."""
+        return self.inner([image], timestep, [text], return_dict=return_dict)[0]
+
+
+def z_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """Z-Image with 512 text tokens."""
+    model = Listed()
+    return model, lambda side: {
+        "image": empty(16, 1, side // 8, side // 8), "text": empty(512, 2560), "timestep": empty(1),
+    }  # fmt: skip
+
+
 MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "sd15": (lambda: unet(768, attention_head_dim=8), 8),
     "sd2": (lambda: unet(1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True), 8),
@@ -255,6 +319,12 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "lumina2": (lumina2, 16),
     "hunyuan_image": (hunyuan_image, 32),
     "anima": (anima, 16),
+    "flux2-dev": (lambda: flux2("flux2-dev"), 16),
+    "flux2-klein-9b": (lambda: flux2("flux2-klein-9b"), 16),
+    "flux2-klein-4b": (lambda: flux2("flux2-klein-4b"), 16),
+    "qwen_image": (qwen_image, 16),
+    "krea2": (krea2, 16),
+    "z_image": (z_image, 16),
 }
 """The models, and how many pixels one position of the model has on each side."""
 
@@ -303,6 +373,7 @@ VAES: Mapping[str, Callable[[], Any]] = {
         layers_per_block=2, spatial_compression_ratio=32, sample_size=384,
     ),
     "vae_qwen": diffusers.AutoencoderKLQwenImage,
+    "vae_flux2": diffusers.AutoencoderKLFlux2,
 }  # fmt: skip
 """Source of the numbers: the models' vae/config.json; diffusers scripts/convert_hunyuan_image_to_diffusers.py."""
 

@@ -9,6 +9,7 @@ The sizes follow from the recorded headers in tests/data/headers, which come fro
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from scripts.header_folding import unfold
 from tests.support import recorded_headers
 from trainer_core.models.detection.result import ModelSize
 
@@ -39,8 +41,8 @@ FLUX = {
 DIFFUSERS = {
     "attention": r"\.to_(q|k|v|out\.0)$",
     "attention_added": r"\.(add_[qkv]_proj|to_add_out)$",
-    "mlp": r"\.(ff|ff_context|feed_forward)\.",
-    "block": r"(?:transformer_blocks|layers|_refiner)\.\d+\.(norm\d?(_context)?\.linear|proj_mlp|proj_out|adaln)|norm\d\.linear",
+    "mlp": r"\.(ff|ff_context|feed_forward|img_mlp|txt_mlp)\.",
+    "block": r"\.(img|txt)_mod\.1$|\.\d+\.adaLN_modulation\.0$|to_gate$|(?:transformer_blocks|layers|_refiner)\.\d+\.(norm\d?(_context)?\.linear|proj_mlp|proj_out|adaln)|norm\d\.linear",
 }
 SD3 = {
     "attention": r"joint_blocks\..*\.attn2?\.(qkv|proj)",
@@ -71,6 +73,28 @@ ANIMA = {
     "ends": r"^(x_embedder|t_embedder|final_layer)\.",
     "adapter": r"^llm_adapter\.blocks\.",
 }
+FLUX2 = {**FLUX, "modulation": r"^(double_stream_modulation_(img|txt)|single_stream_modulation)\.lin"}
+FLUX2_CUT = {
+    **DIFFUSERS,
+    "fused": r"single_transformer_blocks\.\d+\.attn\.to_qkv_mlp_proj$",
+    "block": r"single_transformer_blocks\.\d+\.attn\.to_out$",
+}
+Z_IMAGE = {
+    "attention": r"^layers\.\d+\.attention\.",
+    "mlp": r"^layers\.\d+\.feed_forward\.",
+    "modulation": r"^(layers|noise_refiner)\.\d+\.adaLN_modulation\.",
+    "refiners": r"_refiner\.\d+\.(attention|feed_forward)\.",
+}
+QWEN_IMAGE = {
+    "attention": r"\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)$",
+    "mlp": r"\.(img|txt)_mlp\.",
+    "modulation": r"\.(img|txt)_mod\.1$",
+}
+KREA2 = {
+    "attention": r"^blocks\.\d+\.attn\.",
+    "mlp": r"^blocks\.\d+\.mlp\.",
+    "others": r"^(first|last\.linear|tmlp\.\d|tproj\.1|txtmlp\.\d|txtfusion\..*)$",
+}
 BLOCKS = ["attention", "mlp", "modulation"]
 IN_BLOCKS = {"lora": BLOCKS, "attention": ["attention"], "attention_mlp": BLOCKS, "full": BLOCKS}
 CUT = {
@@ -79,6 +103,14 @@ CUT = {
     "attention_mlp": ["attention", "attention_added", "mlp"],
     "full": ["attention", "attention_added", "mlp", "block"],
 }
+IN_FLUX2 = {
+    "lora": ["attention", "fused"],
+    "attention": ["attention", "attention_added", "fused"],
+    "attention_mlp": ["attention", "attention_added", "fused", "mlp"],
+    "full": ["attention", "attention_added", "fused", "mlp", "block"],
+}
+LINEAR = ["attention", "mlp"]
+ATTENTION_MLP = {"lora": LINEAR, "attention": ["attention"], "attention_mlp": LINEAR}
 ENDS = [*BLOCKS, "final"]
 ALL_OF_ANIMA = [*BLOCKS, "ends", "adapter"]
 IN_UNET = ["attention", "mlp", "projection"]
@@ -87,7 +119,7 @@ OF_UNET = {
     "diffusers": {"lora": ["attention"], "attention": ["attention"], "attention_mlp": ["attention", "mlp"], "full": list(UNET)},
 }  # fmt: skip
 """The layers that a plain LoRA changes, and those of each choice of `network.targets`. Source: sd-scripts networks/*.py,
-*_TARGET_REPLACE_MODULE; lycoris/config.py; SimpleTuner helpers/models/<family>/model.py, DEFAULT_LORA_TARGET."""
+*_TARGET_REPLACE_MODULE; musubi-tuner networks/lora_*.py, *_TARGET_REPLACE_MODULES; lycoris/config.py; SimpleTuner helpers/models/<family>/model.py, DEFAULT_LORA_TARGET."""
 
 MODELS: Mapping[str, Mapping[str, object]] = {
     "sd15": {"family": "sd15", "kind": "unet", "unet": "unet-sd15-diffusers", "encoders": ["clip_l"], "vae": "vae_sd"},
@@ -116,17 +148,52 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "original": ("anima", ANIMA, {**IN_BLOCKS, "lora": ["attention", "mlp"], "attention_mlp": ALL_OF_ANIMA, "full": ALL_OF_ANIMA}),
         "folder": "folder-anima", "encoders": ["qwen3"], "vae": "vae_qwen",
     },
+    "flux2-dev": {
+        "family": "flux2", "variant": "dev", "original": ("flux2-dev", FLUX2, {**ATTENTION_MLP, "full": BLOCKS}),
+        "folder": "folder-flux2-dev", "groups": (FLUX2_CUT, IN_FLUX2), "encoders": ["mistral3_24b"], "trained": [], "vae": "vae_flux2",
+    },
+    "flux2-klein-9b": {
+        "family": "flux2", "variant": "klein-9b", "original": ("flux2-klein-9b", FLUX2, {**ATTENTION_MLP, "full": BLOCKS}),
+        "folder": "folder-flux2-klein-9b", "groups": (FLUX2_CUT, IN_FLUX2), "encoders": ["qwen3_8b"], "trained": [], "vae": "vae_flux2",
+    },
+    "flux2-klein-4b": {
+        "family": "flux2", "variant": "klein-4b", "original": ("flux2-klein-4b", FLUX2, {**ATTENTION_MLP, "full": BLOCKS}),
+        "folder": "folder-flux2-klein-4b", "groups": (FLUX2_CUT, IN_FLUX2), "encoders": ["qwen3_4b"], "trained": [], "vae": "vae_flux2",
+    },
+    "z_image": {
+        "family": "z_image", "variant": "base", "split": True,
+        "original": ("z-image", Z_IMAGE, {**ATTENTION_MLP, "full": [*BLOCKS, "refiners"]}),
+        "folder": "folder-z-image", "encoders": ["qwen3_4b"], "trained": [],
+    },
+    "qwen_image": {
+        "family": "qwen_image", "variant": "image", "original": ("folder-qwen-image", QWEN_IMAGE, {**ATTENTION_MLP, "full": BLOCKS}),
+        "folder": "folder-qwen-image", "encoders": ["qwen_vl"], "trained": [], "vae": "vae_qwen",
+    },
+    "krea2": {
+        "family": "krea2", "original": ("krea2", KREA2, {**ATTENTION_MLP, "lora": list(KREA2), "full": list(KREA2)}),
+        "folder": "folder-krea2", "encoders": ["qwen3_vl_4b"], "trained": [], "vae": "vae_qwen",
+    },
 }  # fmt: skip
+"""By id. `split`: an engine loads the original layout with queries, keys and values as layers of their own. `groups`: the
+groups and targets in the layout of diffusers where they are not the usual ones."""
 PARTS = {
     "clip_l": "clip-l", "clip_g": "clip-g", "clip_h": "sd2", "t5xxl": "t5xxl", "gemma2": "gemma2-2b", "qwen_vl": "qwen25-vl-7b",
     "byt5": "byt5-small", "qwen3": "qwen3-06b", "vae_sd": "vae-sd", "vae_flux": "vae-flux",
-    "vae_hunyuan": "vae-hunyuan-image", "vae_qwen": "vae-qwen-image",
+    "vae_hunyuan": "vae-hunyuan-image", "vae_qwen": "vae-qwen-image", "vae_flux2": "roles/vae-flux2",
+    "qwen3_4b": "roles/te-qwen3-4b", "qwen3_8b": "roles/te-qwen3-8b", "qwen3_vl_4b": "roles/te-qwen3-vl-4b",
+    "mistral3_24b": "roles/te-mistral3-24b",
 }  # fmt: skip
-SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|layers|blocks)\.(\d+)\."
+TIED = ("qwen3_4b", "qwen3_vl_4b")
+"""Text encoders that use their embeddings as last layer, too: their files have no lm_head. Source: their config.json."""
+SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|layers|blocks|transformer_blocks)\.(\d+)\."
 
 
 def shapes(name: str, inside: str = "") -> Shapes:
-    """The tensors of a recorded header, without the prefix of their keys."""
+    """The tensors of a recorded header, without the prefix of their keys; roles/ is the folder of parts."""
+    if name.startswith("roles/"):
+        recorded = json.loads((recorded_headers.FOLDER.parent / f"{name}.json").read_text("utf-8"))
+        sizes = ((key, value.partition(" ")[2]) for key, value in unfold(recorded["tensors"]))
+        return {key: tuple(int(size) for size in text.split("x") if size) for key, text in sizes}
     found = {key: shape for key, (_, shape) in recorded_headers.load(name)["tensors"].items() if key.startswith(inside)}
     prefixes = (inside, "model.diffusion_model.", "net.", "core.")
     for prefix in prefixes:
@@ -142,8 +209,8 @@ def size(found: Shapes) -> int:
 def diffusion(name: str) -> Shapes:
     """The diffusion model of a header: the whole header, or its part of a checkpoint."""
     everything = recorded_headers.load(name)["tensors"]
-    inside = "model.diffusion_model."
-    return shapes(name, inside) if any(key.startswith(inside) for key in everything) else shapes(name)
+    inside = ("model.diffusion_model.", "transformer/")
+    return shapes(name, next((each for each in inside if any(key.startswith(each) for key in everything)), ""))
 
 
 def layers(found: Shapes, groups: Mapping[str, str], cut: bool = False) -> Iterator[tuple[str, dict[str, int]]]:
@@ -196,9 +263,10 @@ def layouts(found: Shapes, spec: Mapping[str, object]) -> dict[str, tuple[Shapes
     if "unet" in spec:
         return {layout: (found if layout == "original" else {}, UNET, OF_UNET[layout], False) for layout in OF_UNET}
     _, groups, targets = spec["original"]  # type: ignore[misc]
-    seen = {"original": (found, groups, targets, False)}
+    seen = {"original": (found, groups, targets, bool(spec.get("split")))}
     if folder := spec.get("folder"):
-        seen["diffusers"] = (shapes(str(folder), "transformer/"), DIFFUSERS, CUT, False)
+        cut_groups, cut_targets = spec.get("groups", (DIFFUSERS, CUT))  # type: ignore[misc]
+        seen["diffusers"] = (shapes(str(folder), "transformer/"), cut_groups, cut_targets, False)
     elif cut := spec.get("cut"):
         seen["diffusers"] = (found, cut, CUT, True)
     return seen
@@ -212,11 +280,12 @@ def parts() -> Iterator[str]:
     of_sdxl = shapes("folder-sdxl", "text_encoder_2/")
     for name, header in PARTS.items():
         found = {"clip_g": of_sdxl, "clip_h": of_sd2()}.get(name) or shapes(header)
+        found = {key: shape for key, shape in found.items() if name not in TIED or not key.startswith("lm_head.")}
         yield f"[parts.{name}]"
         yield f"parameters = {size(found)}"
         lora = (
             dict(layers(found, pattern)).get("lora", {})
-            if not name.startswith(("vae", "qwen_vl", "byt5", "t5"))
+            if not name.startswith(("vae", "qwen_vl", "byt5", "t5", "qwen3_", "mistral"))
             else {}
         )
         if lora:
@@ -259,7 +328,7 @@ def text() -> str:
     head = [
         '# Sizes of models, and of the layers that networks change, by groups: "OUTxIN" or "OUTxINxKxK" = how many.',
         "# Written by scripts/record_layers.py from the recorded headers of the real classes; not edited by hand.",
-        "# `original` is the layout in sd-scripts, `diffusers` that in SimpleTuner; the layers of a U-Net are the same in both. `blocks`: [how many, parameters in each].",
+        "# `original` is the layout in sd-scripts and musubi-tuner, `diffusers` that in SimpleTuner; the layers of a U-Net are the same in both. `blocks`: [how many, parameters in each].",
         "",
     ]
     return "\n".join([*head, *(line for name, spec in MODELS.items() for line in table(name, spec)), *parts()])

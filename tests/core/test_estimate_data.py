@@ -37,6 +37,11 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
         "sd35-medium",
         "sd35-large",
     }
+    assert {models.find("flux2", variant).id for variant in ("dev", "klein-9b", "klein-4b")} == {
+        "flux2-dev",
+        "flux2-klein-9b",
+        "flux2-klein-4b",
+    }
     assert models.find("sd3", "of tomorrow").id == "sd35-large", "the largest is used for an unknown variant"
     assert models.find("no such family") is None
 
@@ -51,6 +56,15 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
         ("flux", "original", "lora", 19 * 10 + 38 * 3),
         ("flux", "diffusers", "lora", 19 * 4 + 38 * 3),
         ("hunyuan_image", "original", "lora", 20 * 10 + 40 * 3),
+        ("flux2-klein-4b", "original", "lora", 5 * 8 + 20 * 2),
+        ("flux2-klein-4b", "diffusers", "lora", 5 * 4 + 20),
+        ("z_image", "original", "lora", 30 * 7),
+        ("z_image", "diffusers", "lora", 34 * 4),
+        ("qwen_image", "original", "lora", 60 * 12),
+        ("qwen_image", "diffusers", "lora", 60 * 4),
+        # 264 linear layers, of which 140 are attention. Source: musubi-tuner docs/krea2.md.
+        ("krea2", "original", "lora", 264),
+        ("krea2", "original", "attention", 140),
     ],
 )
 def test_networks_have_as_many_target_layers_as_the_engines_report(model, layout, target, count):
