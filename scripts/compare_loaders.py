@@ -4,8 +4,8 @@ It writes what the real loaders did into tests/data/loaders.json.
 
 Run it with an engine's Python that has torch, diffusers and PEFT; docs/records has a run of it:
 
-    workspace/engines/simpletuner/venv/bin/python scripts/compare_loaders.py comfyui <folder of a ComfyUI checkout>
-    workspace/engines/simpletuner/venv/bin/python scripts/compare_loaders.py diffusers
+    workspace/engines/simpletuner/venv/bin/python scripts/compare_loaders.py comfyui <folder of a ComfyUI checkout> [family ...]
+    workspace/engines/simpletuner/venv/bin/python scripts/compare_loaders.py diffusers [family ...]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ TARGET = ROOT / "tests" / "data" / "loaders.json"
 """What the real loaders did with each network: yes, partly or no, and how many layers of how many they loaded."""
 
 
-def networks() -> Iterator[tuple[str, str, Header]]:
-    """The recorded networks whose family has recorded names: name, family, and header."""
+def networks(families: Sequence[str]) -> Iterator[tuple[str, str, Header]]:
+    """The recorded networks of these families, or of all whose names are recorded: name, family, and header."""
     for path in sorted(ROLES.glob("lora-*.json")):
         recorded = json.loads(path.read_text("utf-8"))
         tensors = {}
@@ -46,7 +46,7 @@ def networks() -> Iterator[tuple[str, str, Header]]:
             tensors[key] = TensorInfo(dtype, tuple(int(size) for size in shape.split("x") if size))
         header = Header(Path(path.stem), tensors, recorded.get("metadata") or {}, "safetensors")
         family = detection.detect(header).base_family or ""
-        if family in loaders.table.families():
+        if family in (families or loaders.table.families()):
             yield path.stem, family, header
 
 
@@ -59,7 +59,7 @@ def state(torch: Any, header: Header) -> dict[str, Any]:
     }
 
 
-def comfyui(source: Path) -> None:
+def comfyui(source: Path, *families: str) -> None:
     """Compares with ComfyUI's load_lora: a layer is loaded if none of its tensors is reported as not loaded."""
     sys.path.insert(0, str(source))
     importlib.import_module("comfy.options").enable_args_parsing()
@@ -67,9 +67,9 @@ def comfyui(source: Path) -> None:
     torch = importlib.import_module("torch")
     lora, convert = importlib.import_module("comfy.lora"), importlib.import_module("comfy.lora_convert")
     maps: dict[str, dict[str, str]] = {}
-    for name, family, header in networks():
+    for name, family, header in networks(families):
         if family not in maps:
-            model = record_loaders.comfy_model(loader_names.FAMILIES[family][0])
+            model = record_loaders.comfy_model(loader_names.FAMILIES[family][0] or loader_names.FAMILIES[family][1])
             places = {
                 f"{place}.transformer.{layer}.weight": None
                 for place, (_, header_name) in loader_names.ENCODERS.get(family, {}).items()
@@ -97,12 +97,12 @@ class _Missed(logging.Handler):
         self._names.append(record.getMessage().removeprefix("lora key not loaded: "))
 
 
-def diffusers() -> None:
+def diffusers(*families: str) -> None:
     """Compares with diffusers' load_lora_weights."""
     torch = importlib.import_module("torch")
     save = importlib.import_module("safetensors.torch").save_file
     program = record_loaders.loader()
-    for name, family, header in sorted(networks(), key=lambda row: row[1]):
+    for name, family, header in sorted(networks(families), key=lambda row: row[1]):
         rows = loaders.configs().get(family)
         if rows is None:
             said(name, family, loaders.judge(header, family)[1], 0, len(loaders.modules(header, family)))
@@ -137,6 +137,6 @@ def said(name: str, family: str, answer: loaders.Answer, whole: int, of: int, er
 if __name__ == "__main__":
     kind, *more = sys.argv[1:]
     if kind == "comfyui":
-        comfyui(Path(more[0]).resolve())
+        comfyui(Path(more[0]).resolve(), *more[1:])
     else:
-        diffusers()
+        diffusers(*more)

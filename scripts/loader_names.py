@@ -24,10 +24,18 @@ FAMILIES = {
     "lumina2": ("lumina2", "folder-lumina2"),
     "hunyuan_image": ("hunyuan-image", "folder-hunyuan-image"),
     "anima": ("anima", "folder-anima"),
+    "flux2": ("flux2-dev", "folder-flux2-dev"),
+    "z_image": ("z-image", "folder-z-image"),
+    "qwen_image": ("", "folder-qwen-image"),
+    "krea2": ("krea2", "folder-krea2"),
 }
-VARIANTS = {"sd3": ("sd35-medium", "sd3-medium")}
+"""The first is "" where the original code has the names of diffusers."""
+VARIANTS = {"sd3": ("sd35-medium", "sd3-medium"), "flux2": ("flux2-klein-9b", "flux2-klein-4b")}
 """More headers of a family, for layers that only they have."""
-VARIANT_FOLDERS = {"sd3": ("folder-sd35-medium", "folder-sd3")}
+VARIANT_FOLDERS = {
+    "sd3": ("folder-sd35-medium", "folder-sd3"),
+    "flux2": ("folder-flux2-klein-9b", "folder-flux2-klein-4b"),
+}
 """The diffusers folders of more variants."""
 ALSO = {"sd3": {"dual_attention_layers": list(range(13))}}
 """Configuration of a variant with more layers: SD3.5 medium has a second attention in the first blocks."""
@@ -98,6 +106,8 @@ def originals(family: str) -> dict[str, tuple[int, ...]]:
     """The layers of a denoiser in the names of its original code, those of all variants."""
     found: dict[str, tuple[int, ...]] = {}
     for header in (FAMILIES[family][0], *VARIANTS.get(family, ())):
+        if not header:
+            continue
         found = {**original(header), **found}
     return found
 

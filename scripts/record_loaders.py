@@ -2,7 +2,7 @@
 
 Run it with an engine's Python that has torch, diffusers and PEFT. Nothing is downloaded, and no model is needed:
 
-    workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py comfyui <folder of a ComfyUI checkout>
+    workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py comfyui <folder of a ComfyUI checkout> [family ...]
     workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py diffusers [family ...]
 
 The models are built without weights from the recorded headers and configurations in tests/data/headers. ComfyUI's own
@@ -86,15 +86,15 @@ def named(prefix: str, is_flat: bool, layer: str) -> str:
 # ComfyUI
 
 
-def comfyui(source: Path) -> None:
-    """Records the names that ComfyUI accepts."""
+def comfyui(source: Path, *families: str) -> None:
+    """Records the names that ComfyUI accepts in these families, or in all."""
     sys.path.insert(0, str(source))
     importlib.import_module("comfy.options").enable_args_parsing()
     sys.argv = [sys.argv[0], "--cpu"]
     lora = importlib.import_module("comfy.lora")
     table = read()
-    for family in FAMILIES:
-        model = comfy_model(FAMILIES[family][0])
+    for family in families or FAMILIES:
+        model = comfy_model(FAMILIES[family][0] or FAMILIES[family][1])
         keys = set(lora.model_lora_keys_unet(model, {}))
         for header in VARIANTS.get(family, ()):
             keys |= set(lora.model_lora_keys_unet(comfy_model(header), {}))
@@ -117,8 +117,8 @@ def comfyui(source: Path) -> None:
                 "comfyui",
                 accepted(encoder(header, place), text_forms, text_keys & own),
             )
+        table.setdefault("sources", {}).setdefault(family, {})["comfyui"] = f"comfy/lora.py of {version_of(source)}"
         print(family, type(model).__name__, len(keys))
-    table["source"]["comfyui"] = f"comfy/lora.py of {version_of(source)}"
     write(table)
 
 
@@ -141,7 +141,8 @@ def comfy_model(header: str) -> Any:
     """ComfyUI's own model with the tensors of a recorded header, without weights."""
     torch = importlib.import_module("torch")
     detection = importlib.import_module("comfy.model_detection")
-    shapes = sizes(recorded(header)["tensors"])
+    tensors = recorded(header)["tensors"]
+    shapes = sizes(tensors, "transformer/") or sizes(tensors)
     # The two ways in which ComfyUI opens a file: as a checkpoint, or as a diffusion model with or without a prefix.
     known = detection.unet_prefix_from_state_dict(dict.fromkeys(shapes))
     prefix = known if any(key.startswith(known) for key in shapes) else ""
@@ -212,9 +213,10 @@ def diffusers(*families: str) -> None:
                     if arrived:
                         print(family, naming, form, ending, len(arrived), "of", len(trained), flush=True)
             note(table, family, naming, "diffusers", {layer: code.strip() for layer, code in codes.items()})
+        version = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
+        table.setdefault("sources", {}).setdefault(family, {})["diffusers"] = version
         MODELS.write_text(json.dumps(rows, indent=0) + "\n")
         write(table)
-    table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
 
 
@@ -362,6 +364,6 @@ def version_of(source: Path) -> str:
 if __name__ == "__main__":
     kind, *more = sys.argv[1:]
     if kind == "comfyui":
-        comfyui(Path(more[0]).resolve())
+        comfyui(Path(more[0]).resolve(), *more[1:])
     else:
         diffusers(*more)

@@ -72,7 +72,7 @@ def test_every_family_that_an_engine_trains_as_a_network_is_recorded() -> None:
 
 def test_what_is_not_recorded_is_not_known() -> None:
     header = made(layer(f"lora_unet_{LAYER.replace('.', '_')}"))
-    assert set(answers(header, "qwen_image").values()) == {"not known"}
+    assert set(answers(header, "hidream").values()) == {"not known"}
     assert set(answers(header, "").values()) == {"not known"}
     assert set(answers(made({"some.tensor": (2, 2)})).values()) == {"not known"}
 

@@ -11,7 +11,7 @@ import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,7 +95,8 @@ def judge(header: Header, family: str) -> list[Answer]:
     if not found:
         reason = "Easel does not know how this network is stored."
         return [Answer(program, "not known", reason) for program in PROGRAMS]
-    return [_comfyui(found, header), _diffusers(found, header, family)]
+    answers = (_comfyui(found, header), _diffusers(found, header, family))
+    return [replace(answer, source=table.source(answer.program.lower(), family)) for answer in answers]
 
 
 @functools.cache
@@ -240,4 +241,4 @@ def _shown(modules: Iterable[Module]) -> str:
 
 
 def _answer(program: str, loads: Loads, reason: str, layers: int, of: int) -> Answer:
-    return Answer(program, loads, reason, layers, of, table.source(program.lower()))
+    return Answer(program, loads, reason, layers, of)

@@ -55,9 +55,10 @@ def families() -> tuple[str, ...]:
     return tuple(table()["families"])
 
 
-def source(program: str) -> str:
-    """The version of a program that was recorded."""
-    return str(table()["source"].get(program, ""))
+def source(program: str, family: str = "") -> str:
+    """The version of a program that was recorded, for a family where it was recorded with another one."""
+    own = table().get("sources", {}).get(family, {})
+    return str(own.get(program) or table()["source"].get(program, ""))
 
 
 def has_no_loader(family: str) -> str:
