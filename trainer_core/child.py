@@ -46,17 +46,21 @@ _DROPPED = {
 # ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 
+# ONNX Runtime from version 1.31 on sends events to Microsoft when it is imported, which SimpleTuner does, and taggers do.
+# Source: onnxruntime/Privacy.md; seen as a request through a proxy in a run of SimpleTuner 4.10.1.
+_NOTHING_SENT = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
 
 def child_environment(
     extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
 ) -> Dict[str, str]:
     """A copy of `base` (by default this process's environment), plus `extra`.
 
-    Variables that break another interpreter and keys that are Easel's own are left out.
+    Variables that break another interpreter and keys that are Easel's own are left out. Libraries are told to report nothing about
+    their use; a value of the user's stays.
     """
     base = os.environ if base is None else base
     kept = {
         name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
     }
-    kept.update(extra or {})
-    return kept
+    return {**_NOTHING_SENT, **kept, **(extra or {})}
