@@ -25,7 +25,7 @@ SAMPLED = {
     "sampling.inference_steps": 2,
 }
 FAMILIES = {
-    "flux2": {},
+    "flux2": {"network.alpha": 4.0},  # the rank: with another alpha diffusers does not load it
     "z_image": {"model.variant": "base"},
     "qwen_image": {},
     "krea2": {},
@@ -95,6 +95,7 @@ def test_it_trains_without_a_request(family, train, tiny, python, requests):
     with safe_open(result, "np") as file:
         names = list(file.keys())
     assert any("attn" in name or "attention" in name for name in names)
+    assert any(name.endswith(".alpha") for name in names) == (family != "flux2")
     if os.environ.get("EASEL_LONG"):
         loaded = _ask(python, "load", model, result)
         print(f"\n{family}: {loaded}", file=sys.stderr)

@@ -54,6 +54,8 @@ def test_a_name_is_used_and_told():
         (replace(Detection("flux2", "checkpoint", "klein-4b"), guess=TURBO), "flux2", "klein-4b"),
         (Detection("flux2", "checkpoint", "klein-4b"), "z_image", ""),
         (Detection("krea2", "checkpoint", ""), "krea2", ""),
+        (replace(Detection("krea2", "checkpoint", ""), guess=TURBO), "krea2", "turbo"),
+        (replace(Detection("krea2", "checkpoint", "raw"), guess=TURBO), "krea2", "raw"),
         (Detection(None, "unknown"), "", ""),
         (None, "z_image", ""),
     ],

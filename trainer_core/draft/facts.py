@@ -89,7 +89,7 @@ def likely_variant(family: str, detection: Detection | None) -> str:
     if detection is None or not family or detection.family != family:
         return ""
     alike = load_families()[family].alike(detection.variant)
-    if len(alike) == 1:
+    if alike == (detection.variant,) != ("",):
         return detection.variant
     guessed = detection.guess.variant if detection.guess else ""
     return guessed if guessed in alike else ""

@@ -58,8 +58,8 @@ class ModelFamily:
         return tuple(dict.fromkeys((*(each.variant for each in self.signatures if each.variant), *twins)))
 
     def alike(self, variant: str) -> tuple[str, ...]:
-        """The variants that a header of this variant can be, itself first."""
-        return (variant, *self.twins.get(variant, ()))
+        """The variants that a model with a header of this variant can be, itself first; any if the header shows none."""
+        return (variant, *self.twins.get(variant, ())) if variant else self.variants
 
     def resolution_of(self, *kinds: str) -> int:
         """The native resolution of a model in pixels, 0 if unknown; `kinds` are its variant and its prediction type."""
