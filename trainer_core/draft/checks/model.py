@@ -143,6 +143,19 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
         yield Problem(path, "info", message, Fix(f"It is {other}", {path: other}))
 
 
+def model_is_not_distilled(case: Case) -> Iterator[Problem]:
+    """Training a model that was distilled to few steps takes that back; a network of its base usually works on both."""
+    found = case.facts.detection
+    if found is None or found.guess is None or not found.guess.distilled:
+        return
+    if found.guess.variant and case.plan.model.variant not in ("", found.guess.variant):
+        return
+    message = (
+        f"By its name this is {found.guess.title}. Training takes the distillation back, and then it needs many steps"
+    )
+    yield Problem("model.path", "warning", f"{message}. If the model that it was made from can be had, train that one.")
+
+
 def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
     """The engine can follow a symbolic link to the model, if its loader for this family checks the link's target."""
     seen, claim = case.at("model.path"), case.claim
