@@ -51,7 +51,8 @@ class SimpleTunerCell(Cell):
     flow_shift: float | None = None
     """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
     own_names: bool = False
-    """Whether the engine leaves a plain LoRA with the names of diffusers and without alpha, whatever `lora_format` says."""
+    """Whether a plain LoRA is saved with the names of diffusers and alpha only in its metadata, because ComfyUI and diffusers both
+    load it so; Easel adds alpha to the finished file where it is not the rank."""
     not_in_comfyui: bool = False
     """Whether ComfyUI does not support the layer names that the engine writes."""
 

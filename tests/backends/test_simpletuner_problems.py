@@ -195,6 +195,7 @@ def test_a_distilled_model_is_trained_with_an_adapter_from_a_file_or_without_one
 
 
 def test_where_alpha_decides_which_programs_load_a_file_that_is_said():
-    assert said(engine_plans.plan("flux2", network__rank=4, network__alpha=2.0))["network.alpha"] == "info"
-    assert "network.alpha" not in said(engine_plans.plan("flux2", network__rank=4, network__alpha=4.0))
+    for family in ("flux2", "krea2"):
+        assert said(engine_plans.plan(family, network__rank=4, network__alpha=2.0))["network.alpha"] == "info"
+        assert "network.alpha" not in said(engine_plans.plan(family, network__rank=4, network__alpha=4.0))
     assert "network.alpha" not in said(engine_plans.plan("qwen_image", network__rank=4, network__alpha=2.0))
