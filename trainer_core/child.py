@@ -42,6 +42,10 @@ _DROPPED = {
 # ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 
+# ONNX Runtime from version 1.31 on sends events to Microsoft when it is imported, which SimpleTuner does, and taggers do.
+# Source: onnxruntime/Privacy.md; seen as a request through a proxy in a run of SimpleTuner 4.10.1.
+_NOTHING_SENT = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
 
 ADDRESSES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "HF_ENDPOINT")
 """Variables with the address of a proxy or a mirror. A program that fetches something needs them also with a password in them."""
@@ -64,7 +68,8 @@ def child_environment(
 ) -> Dict[str, str]:
     """A copy of `base` (by default this process's environment) for an engine or another program, plus `extra`.
 
-    Variables that break another interpreter and secrets are left out. A program that needs a secret is given it in `extra`.
+    Variables that break another interpreter and secrets are left out. A program that needs a secret is given it in `extra`. Libraries are
+    told to report nothing about their use; a value of the user's stays.
     """
     kept = {name: value for name, value in full_environment(base=base).items() if not is_secret(name, value)}
     kept.update(extra or {})
@@ -79,5 +84,4 @@ def full_environment(
     kept = {
         name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
     }
-    kept.update(extra or {})
-    return kept
+    return {**_NOTHING_SENT, **kept, **(extra or {})}

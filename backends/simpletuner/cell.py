@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from trainer_core.engines import claim
 from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
 
@@ -39,7 +41,10 @@ class SimpleTunerCell(Cell):
     """A network is trained towards what the base model itself predicts of them. Source: trainer.py, _prepare_regularisation_parent_targets."""
     masks: bool = True
     """Source: helpers/models/common.py, loss: each family that Easel trains has the mask."""
-    model_flavour: str
+    model_flavour: str = ""
+    """The engine's name of the models of the family, if it has only one that Easel trains; else `flavours` names the variants."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
     control_flavour: str = ""
     """The flavour with which the engine shows the model control images; empty: the same."""
     component: Literal["unet", "transformer"]
@@ -48,13 +53,18 @@ class SimpleTunerCell(Cell):
     boft_ranks: Ranks
     flow_shift: float | None = None
     """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
+    own_names: bool = False
+    """Whether a plain LoRA is saved with the names of diffusers and alpha only in its metadata, because ComfyUI and diffusers both
+    load it so; Easel adds alpha to the finished file where it is not the rank."""
     not_in_comfyui: bool = False
     """Whether ComfyUI does not support the layer names that the engine writes."""
 
 
 def flavour(plan: TrainingPlan, cell: SimpleTunerCell) -> str:
     """The engine's name of the variant that a plan trains: that with control images if it has some."""
-    return cell.control_flavour if plan.has_controls and cell.control_flavour else cell.model_flavour
+    if plan.has_controls and cell.control_flavour:
+        return cell.control_flavour
+    return claim.flavour(cell, plan.model.variant) or cell.model_flavour
 
 
 def cell_of(plan: TrainingPlan, manifest: BackendManifest) -> SimpleTunerCell:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from backends.simpletuner import (
+    adapter_rules,
     arguments,
     device_rules,
     memory_rules,
@@ -57,6 +58,7 @@ def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: 
         *network_rules.check(plan, cell, manifest),
         *memory_rules.check(plan, machine, installed, cell, manifest),
         *device_rules.check(plan, machine, render.native(plan)),
+        *adapter_rules.check(plan, render.native(plan), cell),
         *_native(plan, machine, status, cell, manifest),
     ]
 

@@ -12,7 +12,7 @@ from backends.simpletuner import image_rules, render
 from backends.simpletuner.cell import SimpleTunerCell
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.engines.claim import FamilyClaim, caption_problems
+from trainer_core.engines.claim import FamilyClaim, caption_problems, flavour_problems
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.plan import fields, samples
 from trainer_core.plan.effect import no_effect
@@ -31,6 +31,7 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
     yield from _vae(plan, cell)
     yield from _text_encoder(plan)
     yield from image_rules.check(plan, installed, cell)
+    yield from flavour_problems(cell, plan.model.variant)
     yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _optimizer(plan, installed)
     yield from _warm_up(plan)

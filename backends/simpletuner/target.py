@@ -31,7 +31,7 @@ def options(plan: TrainingPlan, place: Place, cell: SimpleTunerCell) -> dict[str
         "lora_alpha": float(plan.network.alpha),
         # The engine's default is 0.1; no other trainer has dropout by default.
         "lora_dropout": float(plan.network.dropout),
-        "lora_format": lora_format(place.version),
+        "lora_format": "diffusers" if cell.own_names else lora_format(place.version),
     }
 
 

@@ -64,7 +64,10 @@ def launch(tmp_path):
 
 @pytest.fixture
 def train(launch, tmp_path):
-    """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted."""
+    """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted.
+
+    The model is the engine's tiny one, or the one that is given.
+    """
 
     def to_the_end(engine, name, values, model=None):
         draw_dataset(tmp_path / "images")

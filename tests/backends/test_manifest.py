@@ -31,7 +31,20 @@ IDS = [backend.manifest.id for backend in BACKENDS]
 Place = tuple[str | int, ...]
 """The position of a table in a file: the keys and indexes that lead to it."""
 
-FREE = {"pins", "always", "fixed", "shifted", "sample", "swap", "caption_tokens", "controls", "native"}
+FREE = {
+    "pins",
+    "always",
+    "fixed",
+    "shifted",
+    "sample",
+    "swap",
+    "caption_tokens",
+    "controls",
+    "flavours",
+    "adapters",
+    "without",
+    "native",
+}
 """Tables in a backend.toml whose keys are not names of the manifest: packages, options of the engine, which another test compares
 with its records, and variants of a model, which the contract checks."""
 

@@ -46,6 +46,7 @@ FUSED = {"model__method": "full", "memory__fused_backward": True}
         ("sdxl", FUSED, "optimizer.max_grad_norm"),
         ("sdxl", {**FUSED, "schedule__gradient_accumulation": 2}, "schedule.gradient_accumulation"),
         ("flux", {"sampling__every_steps": 9, "sampling__width": 520}, "sampling.width"),
+        ("z_image", {"model__variant": "turbo"}, "native.simpletuner.assistant_lora_path"),
     ],
 )
 def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(family, values, path):
@@ -174,3 +175,27 @@ def test_what_version_3_does_not_have_is_an_error_there_and_not_with_4(values, p
     plan = engine_plans.plan("sdxl", **values)
     assert said(plan, "3.1.6")[path] == "error"
     assert said(plan).get(path) != "error"
+
+
+def test_a_distilled_model_is_trained_with_an_adapter_from_a_file_or_without_one():
+    turbo, file = {"model__variant": "turbo"}, {"assistant_lora_path": "/adapters/v2.safetensors"}
+    setting, off = "native.simpletuner.assistant_lora_path", "native.simpletuner.disable_assistant_lora"
+
+    def about(native, **values):
+        return said(engine_plans.plan("z_image", **{**turbo, **values}, native={"simpletuner": native}))
+
+    assert about({})[setting] == "error"
+    assert setting not in about(file)
+    assert about({"disable_assistant_lora": True})[off] == "warning"
+    assert about({}, model__method="full")["model.variant"] == "warning"
+    assert setting not in about({}, model__variant="base")
+    for family, claim in backend.manifest.families.items():
+        for cell in claim.methods.values():
+            assert cell.adapters.keys() <= cell.flavours.keys(), family
+
+
+def test_where_alpha_decides_which_programs_load_a_file_that_is_said():
+    for family in ("flux2", "krea2"):
+        assert said(engine_plans.plan(family, network__rank=4, network__alpha=2.0))["network.alpha"] == "info"
+        assert "network.alpha" not in said(engine_plans.plan(family, network__rank=4, network__alpha=4.0))
+    assert "network.alpha" not in said(engine_plans.plan("qwen_image", network__rank=4, network__alpha=2.0))

@@ -268,7 +268,10 @@ def test_child_processes_get_no_variable_that_breaks_another_python():
         "LD_LIBRARY_PATH": "/usr/lib64-nvidia",
         "SSL_CERT_FILE": "/c",
         "EXTRA": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    assert environments.child_environment(base={"ORT_DISABLE_TELEMETRY": "0"})["ORT_DISABLE_TELEMETRY"] == "0"
 
 
 def test_uv_gets_the_mirror_of_the_user_but_no_setting_of_the_machine(monkeypatch):

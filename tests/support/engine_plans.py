@@ -28,6 +28,10 @@ def machine(*accelerators: Accelerator) -> Machine:
     return Machine(accelerators or (CPU,), 16 * GIB, 12 * GIB, 100 * GIB, 4, "Linux x86_64")
 
 
+VARIANTS = {"flux2": "klein-9b", "krea2": "raw", "z_image": "base"}
+"""The variant of a model, for the families where a plan must say it."""
+
+
 def looked(draft: Draft) -> Draft:
     """The draft over what lies at its paths now, and over all engines."""
     engines = dict.fromkeys((backend.manifest.id for backend in registry.available(include_hidden=True)), NOT_KNOWN)
@@ -42,6 +46,7 @@ def plan(family: str, **values: Any) -> TrainingPlan:
     flat |= {
         "model.path": "/models/base.safetensors" if family == "sd15" else "/models/base",
         "model.family": family,
+        "model.variant": VARIANTS.get(family, ""),
         "dataset.path": "/images",
         "dataset.trigger": "blobbert",
         "output.name": "portrait",

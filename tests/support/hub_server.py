@@ -26,7 +26,7 @@ def serving(files, seen=None):
                 self.end_headers()
                 self.wfile.write(found or b"")
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_CONNECT = do_GET  # noqa: N815
 
         def log_message(self, format, *args):  # noqa: A002
             pass

@@ -77,6 +77,9 @@ class Cell:
     controls: Mapping[str, Controls] = field(default_factory=dict)
     """The control images that the model is shown, by variant of the model; "" means all other variants. Empty: none. The engine
     trains the variants that are named here."""
+    flavours: Mapping[str, str] = field(default_factory=dict)
+    """The engine's name of each variant that it must be told, as `model.variant`; the first is that of an unknown one. Empty: it
+    need not be told."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""
@@ -86,6 +89,19 @@ class Cell:
         if variant is None:
             return Controls(most=max((each.most for each in self.controls.values()), default=0))
         return self.controls.get(variant) or self.controls.get("") or Controls()
+
+
+def flavour_problems(cell: Cell, variant: str) -> Iterator[Problem]:
+    """The Problem of a variant that the engine has no name for."""
+    if variant and cell.flavours and variant not in cell.flavours:
+        known = ", ".join(cell.flavours)
+        message = f"The engine does not train the variant {variant!r:.60} of this family. It trains: {known}."
+        yield Problem("model.variant", "error", message, Fix("Use the detected variant", {"model.variant": ""}))
+
+
+def flavour(cell: Cell, variant: str) -> str:
+    """The engine's name of a variant; "" if it has none for any."""
+    return cell.flavours.get(variant) or next(iter(cell.flavours.values()), "")
 
 
 def caption_problems(cell: Cell, tokens: int | None) -> Iterator[Problem]:
@@ -123,6 +139,8 @@ class FamilyClaim:
     `variants` are variants that it trains although most engines do not. Width and height of samples are multiples of
     `sample_step`, in pixels; None means one latent pixel.
 
+    `without` are variants that it does not train although others of the family are trained, each with the reason.
+
     `part_layouts` and `part_prefixes` are the same for the file of each part, by setting; a setting that is missing there may
     have any. The first of each is what Easel renames a file to. `leading_prefixes` are the settings ("path" is the
     model) whose prefix the loader removes only if the first name in the file, in alphabetical order, has it. `any_ending` are the settings
@@ -146,6 +164,7 @@ class FamilyClaim:
     folders: bool = True
     single_file: bool = True
     variants: tuple[str, ...] = ()
+    without: Mapping[str, str] = field(default_factory=dict)
     sample_step: int | None = None
     part_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     part_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

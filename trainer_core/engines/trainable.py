@@ -68,6 +68,8 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
         return f"{manifest.title} does not train {found.family}{f': {reason}' if reason else '.'}"
     if found.apart and found.variant not in claim.also_trained:
         return found.apart
+    if reason := claim.without.get(found.variant):
+        return reason
     return _misfit(found, claim, manifest.title)
 
 

@@ -50,6 +50,13 @@ class ModelSettings(Section):
         str, Field(title="Family"), Setting(decides=("dataset",), said_by_model=True, empty="detected from the file")
     ] = ""
     """The model's architecture as an Easel family id; empty means detected from the file."""
+    variant: Annotated[
+        str,
+        Field(title="Variant"),
+        Setting(owner="job", said_by_model=True, claim="flavours", empty="detected from the file, or guessed"),
+    ] = ""
+    """Which model of its family it is, such as base or turbo, for engines that must be told; empty means detected from the
+    file, or guessed from its name."""
     prediction: Annotated[
         Literal["", "epsilon", "v_prediction", "flow"],
         Field(title="Prediction type"),

@@ -26,6 +26,8 @@ __all__ = ["RULES", "Case", "check"]
 
 RULES: tuple[Rule, ...] = (
     model.model_is_known,
+    model.variant_is_known,
+    model.model_is_not_distilled,
     model.prediction_is_confirmed,
     model.zero_snr_suits_model,
     model.model_is_no_blind_link,

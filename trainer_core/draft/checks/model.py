@@ -114,6 +114,48 @@ def prediction_is_confirmed(case: Case) -> Iterator[Problem]:
     yield Problem("model.prediction", "warning", message, fix)
 
 
+def variant_is_known(case: Case) -> Iterator[Problem]:
+    """The engine is told the right one of several variants, also where no header can show which one it is."""
+    from trainer_core.models.families import load_families
+
+    path, chosen, found = "model.variant", case.plan.model.variant, case.facts.detection
+    family = load_families().get(case.plan.model.family)
+    if family is None:
+        return
+    is_own = found is not None and found.family == family.id
+    alike = family.alike(found.variant if is_own and found else "")
+    back = Fix("Use the detected variant", {path: ""})
+    flavours = case.claim.cell(case.plan.model.method).flavours if case.claim else {}
+    if chosen and chosen not in family.variants:
+        known = ", ".join(family.variants) or "none"
+        yield Problem(path, "error", f"{family.title} has no variant {chosen!r:.60}. It has: {known}.", back)
+    elif chosen and chosen not in alike:
+        yield Problem(path, "error", f"The variant is set to {chosen}, but the file is {' or '.join(alike)}.", back)
+    elif not chosen and len(of := [each for each in alike if each in flavours]) > 1:
+        known = " or ".join(of)
+        message = (
+            f"Whether this {family.title} is {known} cannot be seen in the file, and its training differs. Set it."
+        )
+        yield Problem(path, "error", message, Fix(f"It is {of[0]}", {path: of[0]}))
+    elif is_own and found and found.guess and found.guess.variant == chosen != "" and chosen in flavours:
+        other = next(each for each in alike if each != chosen)
+        message = f"By its name this is {found.guess.title}, and it is trained as such: its layers cannot show it."
+        yield Problem(path, "info", message, Fix(f"It is {other}", {path: other}))
+
+
+def model_is_not_distilled(case: Case) -> Iterator[Problem]:
+    """Training a model that was distilled to few steps takes that back; a network of its base usually works on both."""
+    found = case.facts.detection
+    if found is None or found.guess is None or not found.guess.distilled:
+        return
+    if found.guess.variant and case.plan.model.variant not in ("", found.guess.variant):
+        return
+    message = (
+        f"By its name this is {found.guess.title}. Training takes the distillation back, and then it needs many steps"
+    )
+    yield Problem("model.path", "warning", f"{message}. If the model that it was made from can be had, train that one.")
+
+
 def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
     """The engine can follow a symbolic link to the model, if its loader for this family checks the link's target."""
     seen, claim = case.at("model.path"), case.claim

@@ -37,6 +37,8 @@ class Suggestion:
     also: tuple[str, ...] = ()
     predicts: str = ""
     variants: tuple[str, ...] = ()
+    variant: str = ""
+    distilled: bool = False
     over: tuple[str, ...] = ()
     hashes: tuple[str, ...] = ()
     legacy: tuple[str, ...] = ()
@@ -79,7 +81,7 @@ def _guess(family: str, found: Detection, header: Header, sha256: str | None) ->
         left = [(each, why) for each, why in matches if each.id not in outranked]
         if len(left) == 1:
             each, why = left[0]
-            return Guess(each.id, each.title, basis, why)
+            return Guess(each.id, each.title, basis, why, each.variant, each.distilled)
     return None
 
 

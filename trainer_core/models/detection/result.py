@@ -14,12 +14,15 @@ class Guess:
     """A guess at what the tensors cannot show. The user confirms it; it is never treated as certain.
 
     `basis` is "modelspec", "training metadata", "hash" or "file name", most reliable first; `evidence` is a sentence.
+    `variant` is the one among variants with the same header, "" where it suggests none; `distilled` models need few steps.
     """
 
     id: str
     title: str
     basis: str
     evidence: str
+    variant: str = ""
+    distilled: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""SimpleTuner really trains the families of 2026, on tiny models of the real classes, and asks the network for nothing.
+
+The tiny models are made in the engine's environment by `tests/support/tiny_pipelines.py`. Each run goes through `easel train`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.support.hub_server import serving
+from trainer_core.child import child_environment
+from trainer_core.install import environments
+from trainer_core.models import detection, header
+
+pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
+SCRIPT = Path(__file__).parents[1] / "support" / "tiny_pipelines.py"
+SAMPLED = {
+    "sampling.every_steps": 4,
+    "sampling.width": 64,
+    "sampling.height": 64,
+    "sampling.inference_steps": 2,
+}
+FAMILIES = {
+    "flux2": {"network.alpha": 4.0},
+    "z_image": {"model.variant": "base"},
+    "qwen_image": {},
+    "krea2": {"network.alpha": 4.0},
+}
+"""What a plan of the family says more. Where alpha is the rank, it is because diffusers loads the file only so."""
+USUAL = "flux2"
+"""A minute and a half each, which every run of the tests would cost: the others are trained where that is asked for."""
+
+
+@pytest.fixture
+def python():
+    found = environments.installed("simpletuner")
+    if found is None:
+        pytest.skip("simpletuner is not installed here (python installer.py backend install simpletuner)")
+    if found.version.startswith("3."):
+        pytest.skip("SimpleTuner 3 does not have these families")
+    return found.python
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """Everything that is asked of the Hub or of a proxy, as paths; nothing else can be reached by name."""
+    seen = []
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving({}, seen) as url:
+        for name in ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, url)
+        yield seen
+
+
+@pytest.fixture
+def tiny(python, tmp_path):
+    """Makes the tiny model of a family."""
+
+    def made(family):
+        folder = tmp_path / f"tiny-{family}"
+        _ask(python, family, folder)
+        return folder
+
+    return made
+
+
+def _ask(python, *words):
+    done = subprocess.run(
+        [python, SCRIPT, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment({"HF_HUB_OFFLINE": "1"}),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_trains_without_a_request(family, train, tiny, python, requests):
+    if family != USUAL and not os.environ.get("EASEL_LONG"):
+        pytest.skip("set EASEL_LONG=1 to train this too")
+    model = tiny(family)
+    found = detection.detect(header.read(model))
+    assert found.family == family
+    results = train("simpletuner", family, {**SAMPLED, **FAMILIES[family]}, model)
+    assert not requests, requests
+    assert found.apart == ""
+    result = results / "blob.safetensors"
+    with safe_open(result, "np") as file:
+        names = list(file.keys())
+    assert any("attn" in name or "attention" in name for name in names)
+    assert any(name.endswith(".alpha") for name in names) == ("network.alpha" not in FAMILIES[family])
+    if os.environ.get("EASEL_LONG"):
+        loaded = _ask(python, "load", model, result)
+        print(f"\n{family}: {loaded}", file=sys.stderr)
+        assert loaded["changed"] > 0

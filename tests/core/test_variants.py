@@ -1,0 +1,76 @@
+"""Which variant of its family a model is: seen in the header, guessed from the name, or asked for; never assumed."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import engine_plans
+from trainer_core.draft.checks import Case, model
+from trainer_core.draft.facts import Facts, likely_variant
+from trainer_core.draft.layers import Draft, Source
+from trainer_core.engines import registry, trainable
+from trainer_core.models.detection import Detection
+from trainer_core.models.detection.result import Guess
+
+ENGINE = registry.get("simpletuner")
+Z_IMAGE = Detection("z_image", "checkpoint", "base", "flow", layout="pipeline")
+TURBO = Guess("z_image_turbo", "Z-Image Turbo, distilled to few steps", "file name", "its name", "turbo")
+
+
+def draft(found, **values):
+    facts = Facts(engine_plans.machine(engine_plans.CARD), found)
+    return Draft(facts).with_values(Source.USER, {f"model.{name}": value for name, value in values.items()})
+
+
+def said(made):
+    return list(model.variant_is_known(Case(made.sketch(), made.facts, ENGINE)))
+
+
+def test_what_no_header_shows_is_asked_for_instead_of_assumed():
+    (problem,) = said(draft(Z_IMAGE))
+    assert (problem.path, problem.severity) == ("model.variant", "error")
+    assert "base or turbo" in problem.message
+    assert problem.fix
+    assert not said(draft(Z_IMAGE).with_values(Source.USER, problem.fix.changes))
+    assert not said(draft(Z_IMAGE, variant="turbo"))
+
+
+def test_a_name_is_used_and_told():
+    named = replace(Z_IMAGE, guess=TURBO)
+    made = draft(named)
+    assert made.sketch().model.variant == "turbo"
+    (problem,) = said(made)
+    assert problem.severity == "info"
+    assert "By its name this is Z-Image Turbo" in problem.message
+    assert problem.fix
+    assert problem.fix.changes == {"model.variant": "base"}
+    assert not said(draft(named, variant="base"))
+
+
+@pytest.mark.parametrize(
+    ("found", "family", "variant"),
+    [
+        (Detection("flux2", "checkpoint", "klein-4b"), "flux2", "klein-4b"),
+        (replace(Detection("flux2", "checkpoint", "klein-4b"), guess=TURBO), "flux2", "klein-4b"),
+        (Detection("flux2", "checkpoint", "klein-4b"), "z_image", ""),
+        (Detection("krea2", "checkpoint", ""), "krea2", ""),
+        (replace(Detection("krea2", "checkpoint", ""), guess=TURBO), "krea2", "turbo"),
+        (replace(Detection("krea2", "checkpoint", "raw"), guess=TURBO), "krea2", "raw"),
+        (Detection(None, "unknown"), "", ""),
+        (None, "z_image", ""),
+    ],
+)
+def test_the_likely_variant_is_that_of_the_header(found, family, variant):
+    assert likely_variant(family, found) == variant
+
+
+def test_a_variant_of_a_model_on_another_machine_is_asked_for():
+    (problem,) = said(draft(None, family="krea2"))
+    assert "raw or turbo" in problem.message
+    assert not said(draft(None, family="sdxl"))
+
+
+def test_an_engine_refuses_a_variant_with_its_reason():
+    dev = Detection("flux2", "checkpoint", "dev", "flow", layout="pipeline")
+    assert "Mistral-Small" in trainable.why_not(dev, ENGINE.manifest)
+    assert not trainable.why_not(replace(dev, variant="klein-9b"), ENGINE.manifest)
