@@ -30,7 +30,8 @@ SIMPLETUNER = "simpletuner.helpers.models."
 
 
 class Row(NamedTuple):
-    """One pipeline: `config` are the values of its diffusion model that are not defaults, `basis` is their source.
+    """One pipeline: `config` are the values of its diffusion model that are not defaults, `basis` is their source, `index`
+    are options of the pipeline itself, which its model_index.json contains.
 
     A model without a pipeline in diffusers is named by its class: "module:Class", or a class of diffusers.
     """
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     basis: str = "defaults of the class"
     variant: str = ""
     denoiser: str = ""
+    index: Mapping[str, Any] = {}
 
 
 INFERRED = "config inferred"
@@ -133,6 +135,8 @@ ROWS = (
     Row("ltx2", "ltx2", "LTX2Pipeline"),
     Row("mochi", "mochi", "MochiPipeline"),
     Row("krea2", "krea2", "Krea2Pipeline"),
+    Row("krea2-raw", "krea2", "Krea2Pipeline", variant="raw", index={"is_distilled": False}),
+    Row("krea2-turbo", "krea2", "Krea2Pipeline", variant="turbo", index={"is_distilled": True}),
     Row("omnigen", "omnigen", "OmniGenPipeline",
         {"rope_scaling": {"long_factor": [1.0] * 48, "short_factor": [1.0] * 48, "type": "su"}}, INFERRED),
     Row("cogview3", "cogview", "CogView3PlusPipeline"),
@@ -281,7 +285,9 @@ def _folder(diffusers: Any, row: Row, part: str, model: Any, state: Mapping[str,
     configs: dict[str, Any] = {part: config}
     if "Pipeline" in row.pipeline:
         scheduler = get_type_hints(kind.__init__)["scheduler"]
-        index = {"_class_name": row.pipeline, "_diffusers_version": version}
+        unknown = row.index.keys() - inspect.signature(kind.__init__).parameters
+        assert not unknown, f"{row.name}: {row.pipeline} has no {unknown}"
+        index = {"_class_name": row.pipeline, "_diffusers_version": version, **row.index}
         configs |= {"": index | {part: ["diffusers", type(model).__name__]}}
         if inspect.isclass(scheduler) and scheduler.__name__.endswith("Scheduler"):
             made: Any = scheduler()
