@@ -142,7 +142,7 @@ def test_the_table_of_a_method_takes_precedence_over_that_of_its_family():
 
 
 def test_the_installer_reads_the_same_manifest_without_the_engines_additional_keys():
-    assert [found.id for found in manifest.shipped()] == ["kohya", "simpletuner"]
+    assert [found.id for found in manifest.shipped()] == ["kohya", "musubi", "simpletuner"]
     for found in manifest.shipped():
         whole = registry.get(found.id).manifest
         assert dataclasses.replace(found, families={}) == dataclasses.replace(whole, families={})
