@@ -27,8 +27,8 @@ _LOGGED_PHASES = (
 )
 """(module, how its message begins, the phase)."""
 _PRINTED_PHASES = (("running training", "training"), ("saving checkpoint:", "saving"))
-# Of every run, and no help: of the pieces of a diffusers folder, which is not read, and of a file whose name lacks a word.
-_QUIET = ("The provided DiT model",)
+# No help: of a file whose name lacks the word "edit", and of a kernel for 4 bits that no run uses.
+_QUIET = ("The provided DiT model", "Failed to load CPU gemm_4bit_forward")
 
 
 def parse(line: str) -> Event | None:
