@@ -184,3 +184,11 @@ def test_a_lora_of_qwen_image_is_trained_and_continued_twice_with_its_own_step_n
     assert {"caching latents", "loading model", "training", "saving"} <= set(said)
     seconds = sum(run.result["seconds"] for run in runs)
     print(f"\nmusubi: {seconds:.0f} s in three runs, {third.result['acceptance']}", file=sys.stderr)
+
+
+@pytest.mark.parametrize("algorithm", ["loha", "lokr"])
+def test_the_engines_own_networks_are_accepted(begin, algorithm):
+    short = {"schedule.steps": 3, "schedule.warmup_steps": 0, "output.save_every_steps": 0, "output.keep_states": 0}
+    run = begin(**{"network.algorithm": algorithm, "schedule.scheduler": "constant", **short})
+    to_the_end(run)
+    print(f"\nmusubi: {algorithm}, {run.result['acceptance']}", file=sys.stderr)
