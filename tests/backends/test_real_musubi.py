@@ -130,7 +130,7 @@ def has_state(run: Run, step: int) -> bool:
     return run.state in FINAL_STATES or any(each.step >= step and not each.problem for each in found)
 
 
-def trained(*runs: Run) -> dict[int, tuple[float, float]]:
+def trained(*runs: Run) -> dict[int, tuple[float | None, float | None]]:
     """Loss and learning rate of each step, each as it was recorded last."""
     events = [event for run in runs for event in run.events(0)[0] if isinstance(event, Step)]
     return {event.step: (event.loss, event.learning_rate) for event in events}

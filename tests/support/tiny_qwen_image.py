@@ -9,6 +9,7 @@ the captions get random numbers in the place of what it would say of them.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
@@ -21,11 +22,16 @@ WIDTH = 3584
 TOKENS = 12
 
 
-def models(folder: Path) -> None:
-    import torch
-    from musubi_tuner.qwen_image import qwen_image_autoencoder_kl, qwen_image_model, qwen_image_utils
-    from safetensors.torch import save_file
+def _torch() -> tuple[Any, Any]:
+    return importlib.import_module("torch"), importlib.import_module("safetensors.torch").save_file
 
+
+def models(folder: Path) -> None:
+    torch, save_file = _torch()
+    engine = importlib.import_module
+    qwen_image_utils = engine("musubi_tuner.qwen_image.qwen_image_utils")
+    qwen_image_model = engine("musubi_tuner.qwen_image.qwen_image_model")
+    vaes = engine("musubi_tuner.qwen_image.qwen_image_autoencoder_kl")
     torch.manual_seed(0)
     options: tuple[Any, ...] = ("torch", False, False, False, False, torch.bfloat16)
     model = qwen_image_model.create_model(*options, num_layers=1)
@@ -34,14 +40,12 @@ def models(folder: Path) -> None:
     found = re.search(r'VAE_CONFIG_JSON = """(.*?)"""', inspect.getsource(qwen_image_utils.load_vae), re.DOTALL)
     assert found is not None
     config = {name: value for name, value in json.loads(found[1]).items() if not name.startswith("_")}
-    vae = qwen_image_autoencoder_kl.AutoencoderKLQwenImage(**config, input_channels=3)
+    vae = vaes.AutoencoderKLQwenImage(**config, input_channels=3)
     save_file({name: each.contiguous() for name, each in vae.state_dict().items()}, folder / "vae.safetensors")
 
 
 def captions(run: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
+    torch, save_file = _torch()
     torch.manual_seed(1)
     for file in sorted((run / "dataset").glob("*.txt")):
         target = run / "cache" / "dataset" / f"{file.stem}_qi_te.safetensors"
