@@ -1,20 +1,16 @@
 """Parses the console output of sd-scripts into events.
 
-The loss in the progress bar is a moving average with three digits; the raw loss of each step comes from the TensorBoard
-files. Messages are in English, then " / ", then in Japanese: only the English part is read.
+Messages are in English, then " / ", then in Japanese: only the English part is read.
 """
 
 from __future__ import annotations
 
 import re
 
-from trainer_core.events import Epoch, Event, Notice, Phase, Progress
+from trainer_core.engines import steps_bar
+from trainer_core.events import Epoch, Event, Notice, Phase
 from trainer_core.text import without_escapes
 
-_BAR = re.compile(
-    r"(?P<what>validation )?steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[\d:]+<[\d:?]+,\s*"
-    r"(?P<rate>[\d.?]+)(?P<unit>s/it|it/s)(?:.*?avr_loss=(?P<loss>[\w.+-]+))?"
-)
 _EPOCH = re.compile(r"^epoch (\d+)/(\d+)\s*$")
 _STAMP = re.compile(
     r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?\s*(?P<level>INFO|WARNING|ERROR)\s+(?P<text>.*?)(?:\s{2,}\S+\.py:\d+)?\s*$"
@@ -45,9 +41,8 @@ def parse(line: str) -> Event | None:
     text = without_escapes(line).strip()
     if not text:
         return None
-    if bar := _BAR.search(text):
-        # The bar of a validation counts images that are not trained.
-        return Phase("validating") if bar["what"] else _progress(bar)
+    if bar := steps_bar.parse(text):
+        return bar
     if epoch := _EPOCH.match(text):
         return Epoch(int(epoch[1]), int(epoch[2]))
     stamp = _STAMP.match(text)
@@ -59,18 +54,3 @@ def parse(line: str) -> Event | None:
     if level in ("WARNING", "ERROR") and not message.startswith(_QUIET) and not _HELD_OUT.match(message):
         return Notice("warning" if level == "WARNING" else "error", message.split(" / ")[0].strip())
     return None
-
-
-def _progress(bar: re.Match[str]) -> Progress:
-    rate = _number(bar["rate"])
-    if rate is not None and bar["unit"] == "it/s":
-        rate = 1 / rate if rate else None
-    return Progress(int(bar["step"]), int(bar["total"]), rate, _number(bar["loss"]))
-
-
-def _number(text: str | None) -> float | None:
-    """The number in the text, nan and inf included; None for "?" or nothing."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

@@ -6,6 +6,7 @@ import ast
 import copy
 import dataclasses
 import shutil
+import sys
 import tomllib
 import typing
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest, load_manifest
 from trainer_core.errors import BackendError
 from trainer_core.files import from_table
+from trainer_core.install import build
 
 BACKENDS = registry.available(include_hidden=True)
 IDS = [backend.manifest.id for backend in BACKENDS]
@@ -155,7 +157,7 @@ def test_the_table_of_a_method_takes_precedence_over_that_of_its_family():
 
 
 def test_the_installer_reads_the_same_manifest_without_the_engines_additional_keys():
-    assert [found.id for found in manifest.shipped()] == ["kohya", "simpletuner"]
+    assert [found.id for found in manifest.shipped()] == ["kohya", "musubi", "simpletuner"]
     for found in manifest.shipped():
         whole = registry.get(found.id).manifest
         assert dataclasses.replace(found, families={}) == dataclasses.replace(whole, families={})
@@ -198,3 +200,17 @@ def test_the_code_reads_every_field_of_a_manifest_and_of_a_cell():
 
 LOOKED_UP = {f"{kind}.{name}" for kind in ("Layers", "Ranks") for name in ("attention", "attention_mlp", "full")}
 """Fields that are read by name, from the value of `network.targets`."""
+
+
+def test_an_installation_finds_packages_that_are_not_at_the_top_of_the_sources(tmp_path):
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    inside = tmp_path / "source" / "src"
+    inside.mkdir(parents=True)
+    (inside / "torch.py").write_text(
+        "from types import SimpleNamespace\n__version__ = '1'\nversion = SimpleNamespace(cuda=None, hip=None)"
+    )
+    (inside / "the_engine.py").write_text("")
+    seen, failure = build.check(tmp_path, ["the_engine"], "cpu", "src")
+    assert (seen["torch"], failure) == ("1", "")
+    assert "the_engine" in build.check(tmp_path, ["the_engine"], "cpu")[1]

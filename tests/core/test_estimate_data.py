@@ -131,6 +131,7 @@ def test_declared_own_networks_match_the_translation_of_each_engine(backend):
     """The translation tables of the backends contain the module of each algorithm; the core cannot read them."""
     claimed = {name for claim in backend.manifest.families.values() for name in claim.algorithms}
     by_lycoris = {
+        "musubi": set(),
         "kohya": {name for name, kind in kohya.TRANSLATION.algorithms.items() if kind.module == "lycoris.kohya"},
         "simpletuner": simpletuner.TRANSLATION.lycoris.keys() - {"lora"},
     }[backend.manifest.id]

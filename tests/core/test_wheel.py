@@ -71,6 +71,7 @@ def test_a_user_of_the_package_gets_kernel_notebooks_and_the_offer_of_engines(ru
     assert kernel["argv"][0] == str(bin_folder / "python")
     assert [engine["command"] for engine in said["engines"]] == [
         "easel backends install kohya",
+        "easel backends install musubi",
         "easel backends install simpletuner",
     ]
     # What the first cell of each notebook imports, by the kernel's Python: from the package, with its themes and guides.

@@ -10,6 +10,7 @@ from tests.support.checkout import ROOT, tracked
 
 READ_IN_MEMORY = {
     "backends/kohya/problems.py": "the engine's files as they were rendered",
+    "backends/musubi/problems.py": "the engine's files as they were rendered",
     "trainer_core/install/wheelhouse.py": "what a source package says of its build, inside of its archive",
     "trainer_core/cli/profiles.py": "somebody else's file, read by profiles.reading",
     "trainer_core/engines/pasted.py": "a text that a user pastes",

@@ -138,7 +138,9 @@ def check_manifest(backend: Backend) -> None:
         _require(claim.methods, f"{family} is claimed without a method.")
         _require(family not in manifest.refused, f"{family} is both claimed and refused.")
         tables = [
-            table for cell in claim.methods.values() for table in (cell.swap, cell.caption_tokens, cell.controls, cell.flavours)
+            table
+            for cell in claim.methods.values()
+            for table in (cell.swap, cell.caption_tokens, cell.controls, cell.flavours)
         ]
         named = {*claim.variants, *claim.without, *(variant for table in tables for variant in table)} - {""}
         unknown = named - {*families[family].variants}

@@ -53,7 +53,8 @@ class Upstream:
 
     `name` is the name of the program. An engine that runs from its source code has a `repository`, a `commit`, and the `digest`
     of its files (trainer_core.install.upstream.digest) without those in `exclude`; the files in `optional` may be missing in
-    partial mirrors. `licence_notice` is shown before the installation.
+    partial mirrors. `packages` is the folder in the sources that has its packages, if they are not at the top.
+    `licence_notice` is shown before the installation.
     """
 
     name: str = ""
@@ -62,6 +63,7 @@ class Upstream:
     digest: str = ""
     exclude: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    packages: str = ""
     licence_notice: str = ""
 
 

@@ -129,7 +129,7 @@ def _other_value(setting: fields.SettingField) -> Any:
         high = 1 if setting.maximum is None else setting.maximum
         return setting.base_type(low + (high - low) / 2)
     if setting.path == "schedule.flow_shift":
-        return 2.5  # 1 is the default of some families
+        return 2.75  # 1, 2.5 and 3 are the defaults of some families
     if isinstance(setting.default, int | float):
         larger = setting.default + max(1, setting.default)
         inside = setting.maximum is None or larger < setting.maximum

@@ -137,9 +137,12 @@ def _install_packages(folder: Path, build: Build, choice: TorchChoice, uv: Path,
     return failure or run(*pinned) or run(*put, *torch, say=report, **variables)
 
 
-def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mapping[str, Any], str]:
-    """(what was found, "") or (what was found, the failure), from the engine's own Python in `folder`."""
-    source = folder / "source"
+def check(folder: Path, imports: Sequence[str], accelerator: str, inside: str = "") -> tuple[Mapping[str, Any], str]:
+    """(what was found, "") or (what was found, the failure), from the engine's own Python in `folder`.
+
+    `inside` is the folder in the sources that has the engine's packages.
+    """
+    source = folder / "source" / inside
     task = {"imports": list(imports), "path": str(source) if source.is_dir() else None, "device": accelerator}
     seen, failure = _answer(folder, Path(check_program.__file__), task, folder)
     if failure:
@@ -187,7 +190,7 @@ def check_while(
     imports = [*variant.imports, *(variant.imports_thorough if thorough else ())]
     with ThreadPoolExecutor(max_workers=1) as pool:
         working = pool.submit(work, folder, table, variant)
-        answer = check(folder, imports, accelerator)
+        answer = check(folder, imports, accelerator, table.upstream.packages)
     if not answer[1] and (said := working.result()):
         report(said)
     return answer

@@ -219,7 +219,7 @@ def _proved(table: BackendManifest, report: Report) -> tuple[InstalledEngine | N
     variant = next((each for each in table.environment if each.version == found.version), None)
     imports = [*variant.imports, *variant.imports_thorough] if variant else ["torch"]
     report(f"Checking that {table.title} {found.version} works.")
-    return found, build.check(found.home, imports, found.accelerator)[1]
+    return found, build.check(found.home, imports, found.accelerator, table.upstream.packages)[1]
 
 
 def remove(engine: str, report: Report = print) -> bool:
