@@ -185,14 +185,14 @@ def test_an_option_of_a_setting_that_is_still_listed_as_native_is_named(monkeypa
 
 def test_our_engines_are_usable_and_the_hidden_one_is_not_offered():
     assert registry.broken() == {}
-    assert [backend.manifest.id for backend in registry.available()] == ["kohya", "simpletuner"]
+    assert [backend.manifest.id for backend in registry.available()] == ["kohya", "musubi", "simpletuner"]
     assert registry.get("rehearsal").manifest.hidden
 
 
 def test_the_engine_of_a_third_party_package_is_found_and_fulfils_the_contract(tmp_path):
     install(tmp_path, THIRD_PARTY, {"__init__.py": MODULE, "backend.toml": MANIFEST}, ENTRY)
     found = engines_found(tmp_path)
-    assert found == {"known": ["kohya", THIRD_PARTY, "simpletuner"], "broken": {}}
+    assert found == {"known": ["kohya", "musubi", THIRD_PARTY, "simpletuner"], "broken": {}}
     path = os.pathsep.join((str(tmp_path), str(places.CHECKOUT)))
     command = [sys.executable, "-P", "-m", "trainer_core.cli", "backends", "list"]
     done = subprocess.run(
@@ -209,7 +209,7 @@ def test_broken_packages_are_reported_and_do_not_affect_others(tmp_path):
     files = {"__init__.py": MODULE, "backend.toml": MANIFEST, "options.toml": "nonsense = 1"}
     install(tmp_path, THIRD_PARTY, files, ENTRY)
     found = engines_found(tmp_path)
-    assert found["known"] == ["kohya", "simpletuner"]
+    assert found["known"] == ["kohya", "musubi", "simpletuner"]
     assert set(found["broken"]) == {"shattered", "untidy", "rude", THIRD_PARTY}
     assert "options.toml has an unknown key: 'nonsense'" in found["broken"][THIRD_PARTY]
     assert "no_such_thing" in found["broken"]["shattered"]
@@ -220,7 +220,7 @@ def test_a_third_party_package_cannot_replace_a_known_engine(tmp_path):
     manifest = MANIFEST.replace(f'"{THIRD_PARTY}"', '"kohya"')
     install(tmp_path, THIRD_PARTY, {"__init__.py": MODULE, "backend.toml": manifest}, ENTRY)
     found = engines_found(tmp_path)
-    assert found["known"] == ["kohya", "simpletuner"]
+    assert found["known"] == ["kohya", "musubi", "simpletuner"]
     assert "another engine called kohya" in found["broken"][f"kohya ({THIRD_PARTY})"]
 
 

@@ -15,7 +15,7 @@ from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import eight_bit, engines, folders, network
 from trainer_core.doctor.examination import examine
 from trainer_core.doctor.finding import Finding, prevents_training
-from trainer_core.engines import registry
+from trainer_core.engines import manifest, registry
 from trainer_core.engines.manifest import Upstream
 from trainer_core.estimate import gpu_processes
 from trainer_core.install import hub_reach, upstream
@@ -104,8 +104,10 @@ def test_the_place_of_source_code_that_does_not_answer_is_told_with_what_to_do(c
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     if not git:
         monkeypatch.setattr(upstream.shutil, "which", lambda _: None)
-    [found] = network.sources(case())
-    assert (found.id, found.state) == ("network.source.kohya", "notice")
+    told = {found.id: found for found in network.sources(case())}
+    assert {*told} == {f"network.source.{read.id}" for read in manifest.shipped() if read.has_source}
+    found = told["network.source.kohya"]
+    assert found.state == "notice"
     assert "https://github.com/kohya-ss/sd-scripts does not answer" in found.found
     assert "--source kohya=FOLDER" in found.fix
 

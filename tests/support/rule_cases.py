@@ -14,7 +14,6 @@ from trainer_core.engines.hub import HubFacts, HubFiles
 from trainer_core.engines.status import EngineStatus, Trial, Trials
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
-from trainer_core.models.detection.result import Guess
 
 OLD_GPU = Accelerator("cuda", "an old GPU", 8 * engine_plans.GIB, 7 * engine_plans.GIB, "7.5")
 NOTHING_TRIED = EngineStatus(True, "1")
@@ -82,21 +81,6 @@ FIRES = {
     ),
     "zero terminal SNR for an epsilon model": Fires(
         model.zero_snr_suits_model, "model.zero_terminal_snr", "error", {"model.zero_terminal_snr": True}
-    ),
-    "a model that is named as distilled": Fires(
-        model.model_is_not_distilled,
-        "model.path",
-        "warning",
-        facts=seen(
-            guess=Guess("sdxl_distilled", "an SDXL distilled to few steps", "file name", "its name", distilled=True)
-        ),
-        has_fix=False,
-    ),
-    "a variant that the family does not have": Fires(
-        model.variant_is_known, "model.variant", "error", {"model.variant": "rusty"}
-    ),
-    "a variant that the file is not": Fires(
-        model.variant_is_known, "model.variant", "error", {"model.variant": "schnell"}, family="flux"
     ),
     "zero terminal SNR off, but marked in the file": Fires(
         model.zero_snr_suits_model,

@@ -1,12 +1,28 @@
-"""Cases for the rules about the companion files of a model, and the weights in its files."""
+"""Cases for the rules about which model it is, its companion files, and the weights in its files."""
 
 from __future__ import annotations
 
 from tests.support.rule_cases import Fires, companion_files, seen
-from trainer_core.draft.checks import memory, parts
+from trainer_core.draft.checks import memory, model, parts
 from trainer_core.models.detection import Detection
+from trainer_core.models.detection.result import Guess
 
 FIRES = {
+    "a model that is named as distilled": Fires(
+        model.model_is_not_distilled,
+        "model.path",
+        "warning",
+        facts=seen(
+            guess=Guess("sdxl_distilled", "an SDXL distilled to few steps", "file name", "its name", distilled=True)
+        ),
+        has_fix=False,
+    ),
+    "a variant that the family does not have": Fires(
+        model.variant_is_known, "model.variant", "error", {"model.variant": "rusty"}
+    ),
+    "a variant that the file is not": Fires(
+        model.variant_is_known, "model.variant", "error", {"model.variant": "schnell"}, family="flux"
+    ),
     "a companion file of another kind": Fires(
         parts.parts_are_what_they_should_be,
         "model.vae",

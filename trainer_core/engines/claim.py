@@ -183,6 +183,16 @@ class FamilyClaim:
         """The variants that the engine trains although most engines do not: those of `variants`, and those with control images."""
         return frozenset(self.variants).union(*(cell.controls for cell in self.methods.values()))
 
+    @property
+    def named_variants(self) -> frozenset[str]:
+        """All variants that the claim names, in any of its tables."""
+        tables = [
+            table
+            for cell in self.methods.values()
+            for table in (cell.swap, cell.caption_tokens, cell.controls, cell.flavours)
+        ]
+        return frozenset(self.variants).union(self.without, *tables) - {""}
+
     def possible(self, prediction: str) -> tuple[str, ...]:
         """The prediction types that a model of this family can have if it has `prediction`, "" meaning unknown.
 

@@ -137,13 +137,7 @@ def check_manifest(backend: Backend) -> None:
     for family, claim in manifest.families.items():
         _require(claim.methods, f"{family} is claimed without a method.")
         _require(family not in manifest.refused, f"{family} is both claimed and refused.")
-        tables = [
-            table
-            for cell in claim.methods.values()
-            for table in (cell.swap, cell.caption_tokens, cell.controls, cell.flavours)
-        ]
-        named = {*claim.variants, *claim.without, *(variant for table in tables for variant in table)} - {""}
-        unknown = named - {*families[family].variants}
+        unknown = claim.named_variants - {*families[family].variants}
         _require(not unknown, f"[families.{family}] names unknown variants: {', '.join(sorted(unknown))}.")
     endings = manifest.dataset.extensions
     are_plain = all(ending.startswith(".") and ending == ending.lower() for ending in endings)
