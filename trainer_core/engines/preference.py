@@ -19,7 +19,11 @@ MEMORY: tuple[Memory, ...] = ("fits", "tight", "unknown", "does not fit")
 
 @dataclass(frozen=True)
 class Standing:
-    """What the preference depends on. `blocks` is the sentence that says why a run would not start, "" if it would."""
+    """What the preference depends on.
+
+    `blocks` is the sentence that says why a run would not start, "" if it would; `is_mendable` says that another value of a
+    setting is enough.
+    """
 
     id: str
     title: str
@@ -27,19 +31,22 @@ class Standing:
     trains: bool = True
     """Whether the engine trains the family at all."""
     blocks: str = ""
+    is_mendable: bool = False
     files: Files = "unknown"
     memory: Memory = "unknown"
     installed: bool = False
 
 
-def place(one: Standing) -> tuple[bool, bool, int, int, bool, int, str]:
+def place(one: Standing) -> tuple[bool, int, int, int, bool, int, str]:
     """The rule, as a key to sort by, the best first.
 
-    An engine that does not train the family comes last, and before it one that this plan would not start with. Then count, in
-    this order: files at hand, memory, whether it is installed, the rank in its manifest, and its id.
+    An engine that does not train the family comes last; before it one that cannot train this model; before that, one that would
+    not start before a setting has another value. Then count, in this order: files at hand, memory, whether it is installed,
+    the rank in its manifest, and its id.
     """
     files, memory = FILES.index(one.files), MEMORY.index(one.memory)
-    return not one.trains, bool(one.blocks), files, memory, not one.installed, one.rank, one.id
+    stops = (1 if one.is_mendable else 2) if one.blocks else 0
+    return not one.trains, stops, files, memory, not one.installed, one.rank, one.id
 
 
 def preferred(standings: Iterable[Standing]) -> Standing | None:
