@@ -21,15 +21,19 @@ from trainer_core.prepare.switching import Lost
 from trainer_core.text import size
 
 if TYPE_CHECKING:
+    from trainer_core.draft.facts import Facts
     from trainer_core.engines.hub import HubFiles
     from trainer_core.engines.seam import Backend
     from trainer_core.estimate import Past
+    from trainer_core.hardware import Machine
     from trainer_core.prepare.reader import FactsReader
     from trainer_core.prepare.state import State
     from trainer_core.prepare.workbench import Workbench
     from trainer_core.problems import Problem
 
 NOT_MEASURED = "not measured here"
+NOTABLE_BYTES = 1 << 30
+"""By how much free memory must change before the table is computed again."""
 HEADINGS = ("Engine", "Files", "Memory", "Speed", "Features lost", "Resume", "Installed")
 
 
@@ -94,6 +98,10 @@ class EngineTable:
     proposed: str
     reason: str
 
+    def named(self, engine: str) -> EngineRow | None:
+        """The row of an engine; None if there is none."""
+        return next((row for row in self.rows if row.standing.id == engine), None)
+
     def as_dict(self) -> dict[str, Any]:
         """The table as JSON data."""
         return {"proposed": self.proposed, "reason": self.reason, "engines": [row.as_dict() for row in self.rows]}
@@ -110,6 +118,22 @@ def table(bench: Workbench, past: Sequence[Past] = ()) -> EngineTable:
     best = preference.preferred(standings)
     family = state.family or "an unknown model"
     return EngineTable(tuple(rows), best.id if best else "", preference.reason(standings, family))
+
+
+def is_same(one: State, other: State) -> bool:
+    """Whether two jobs have the same table: free memory and the free space of a disk always change a little."""
+    here, there = one.facts.machine, other.facts.machine
+    ram = abs(here.free_ram_bytes - there.free_ram_bytes)
+    vram = abs(here.accelerator.free_vram_bytes - there.accelerator.free_vram_bytes)
+    if max(ram, vram) >= NOTABLE_BYTES or one.engine is not other.engine:
+        return False
+    return one.draft.layers == other.draft.layers and _lasting(one.facts, there) == _lasting(other.facts, there)
+
+
+def _lasting(facts: Facts, machine: Machine) -> Facts:
+    """The facts with one machine for both, and without the free space at their paths."""
+    at = {name: replace(found, free_bytes=0) for name, found in facts.paths.items()}
+    return replace(facts, machine=machine, paths=at)
 
 
 def _row(
