@@ -73,12 +73,14 @@ def test_the_table_is_computed_once_for_a_plan_and_again_for_another(app, monkey
     monkeypatch.setattr(engine_rows, "table", lambda *given: asked.append(1) or real(*given))
     app.session.show()
     app.session.change({"network.rank": 24})
+    app.session.show()
     assert not asked, "it is closed"
     enter(panel.widget.children[0], True)
     app.session.show()
     app.session.show()
     assert len(asked) == 1
     app.session.change({"network.rank": 25})
+    app.session.show()
     assert len(asked) == 2
 
 

@@ -114,7 +114,8 @@ def table(bench: Workbench, past: Sequence[Past] = ()) -> EngineTable:
     shown = [engine for engine in state.engines if not engine.manifest.hidden or engine is state.engine]
     rows = [_row(engine, state, reader, past, knows_machine=bench.is_known) for engine in shown]
     rows.sort(key=lambda row: preference.place(row.standing))
-    standings = [row.standing for row in rows]
+    hidden = {engine.manifest.id for engine in shown if engine.manifest.hidden}
+    standings = [row.standing for row in rows if row.standing.id not in hidden]
     best = preference.preferred(standings)
     family = state.family or "an unknown model"
     return EngineTable(tuple(rows), best.id if best else "", preference.reason(standings, family))

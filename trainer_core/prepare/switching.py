@@ -13,6 +13,7 @@ from trainer_core.prepare import problems as job_problems
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
     from trainer_core.prepare.workbench import Workbench
+    from trainer_core.problems import Problem
 
 SHOWN = 6
 """How many values a message lists."""
@@ -102,14 +103,22 @@ def _settings(before: State, after: State) -> Iterator[Lost]:
     new = {
         problem.path: problem.message
         for problem in reversed(job_problems.untried(after))
-        if problem.severity != "info" and (problem.path, problem.message) not in known
+        if (problem.severity != "info" or _says_no_effect(problem)) and (problem.path, problem.message) not in known
     }
+    idle = {problem.path for problem in job_problems.untried(before) if _says_no_effect(problem)}
     old, now = before.scope, after.scope
     for path, field in fields.all_fields().items():
-        if old.is_set(path) and old.applies(path) and now.is_set(path):
+        if old.is_set(path) and old.applies(path) and now.is_set(path) and path not in idle:
             why = now.why_not(path) or new.get(path, "")
             if why:
                 yield Lost(path, field.title, entering.shown(now.values[path]), why)
+
+
+def _says_no_effect(problem: Problem) -> bool:
+    """Whether a note is about a value that does nothing beside the other values, so that its fix is the default."""
+    if problem.severity != "info" or problem.fix is None or problem.path not in fields.all_fields():
+        return False
+    return dict(problem.fix.assignments) == {problem.path: fields.all_fields()[problem.path].default}
 
 
 def native_of(before: State, engine: str) -> Iterator[Lost]:
