@@ -1,8 +1,12 @@
 """The table of engines for real drafts: which files each engine needs, whether the plan fits, what is lost, and the proposal."""
 
+import json
+
 import pytest
+from click.testing import CliRunner
 
 from tests.support import recorded_headers
+from trainer_core.cli import easel
 from trainer_core.engines import registry
 from trainer_core.estimate.past import Past
 from trainer_core.models import library
@@ -114,10 +118,27 @@ def test_a_value_that_only_one_engine_has_is_lost_with_the_other(bench, tmp_path
     assert all(one.why for row in table.rows for one in row.lost)
 
 
-def test_the_table_is_kept_for_small_changes_of_memory_and_needs_no_large_library(bench, tmp_path):
+def test_the_table_is_kept_for_small_changes_of_memory(bench, tmp_path):
     rows(bench, "sdxl", tmp_path)
     before = bench.state
     bench.look()
     assert engine_rows.is_same(before, bench.state)
     bench.set({"network.rank": 77})
     assert not engine_rows.is_same(before, bench.state)
+
+
+def test_the_command_line_shows_the_same_table(bench, tmp_path, images, monkeypatch):
+    found, table = rows(bench, "folder-flux-dev", tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    job = ["--model", bench.state.draft.text("model.path"), "--dataset", str(images.root), "--trigger", "mika"]
+    done = CliRunner().invoke(easel, ["backends", "compare", *job, "--json"], catch_exceptions=False)
+    data = json.loads(done.stdout)
+    assert (data["proposed"], data["reason"]) == (table.proposed, table.reason)
+    assert [row["engine"] for row in data["engines"]] == [row.standing.id for row in table.rows]
+    assert {row["engine"]: row["files"] for row in data["engines"]} == {
+        name: {"rating": row.standing.files, "text": row.files} for name, row in found.items()
+    }
+    shown = CliRunner().invoke(easel, ["backends", "compare", *job], catch_exceptions=False).stdout
+    assert table.reason in shown
+    assert all(heading in shown for heading in table.headings)
+    assert "kohya sd-scripts: kohya sd-scripts reads this family from one .safetensors file" in shown

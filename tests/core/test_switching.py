@@ -21,7 +21,7 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare import switching
 from trainer_core.prepare.state import State
 
-PLANS = 6 if "EASEL_FUZZ" not in os.environ else int(os.environ["EASEL_FUZZ"])
+PLANS = 12 if "EASEL_FUZZ" not in os.environ else int(os.environ["EASEL_FUZZ"])
 """How many plans of each pair are tried."""
 ENGINES = registry.available(include_hidden=True)
 PAIRS = [
@@ -107,3 +107,18 @@ def test_what_is_told_is_what_is_lost(old, new):
 def _natives(state, engine):
     table = state.draft.usable_values.get("native", {})
     return {one.path for one in switching.native_of(state, engine.manifest.id)} if table else set()
+
+
+def test_a_value_whose_use_is_lost_is_told_though_the_engine_only_notes_it():
+    """Kept tags protect from the dropout of tags, too; an engine without that dropout only notes that tags are not shuffled."""
+    old, new = registry.get("kohya"), registry.get("simpletuner")
+    before, after = next(states(old, new, 0))
+    values = {"dataset.keep_tokens": 2, "dataset.tag_dropout": 0.2, "dataset.shuffle_captions": False}
+    before, after = (replace(one, draft=one.draft.with_values(Source.USER, values)) for one in (before, after))
+    told = {one.path: one.why for one in switching.lost(before, after)}
+    assert told["dataset.keep_tokens"] == "Keep tokens has no effect: tags are not shuffled."
+    idle = {**values, "dataset.tag_dropout": 0.0}
+    before, after = (replace(one, draft=one.draft.with_values(Source.USER, idle)) for one in (before, after))
+    assert "dataset.keep_tokens" not in {one.path for one in switching.lost(before, after)}, (
+        "it did nothing before either"
+    )

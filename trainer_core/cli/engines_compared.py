@@ -31,10 +31,8 @@ def compare(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool,
     if as_json:
         show.as_json(found.as_dict())
         return
-    show.table(engine_rows.HEADINGS, (row.cells for row in found.rows))
+    show.table(found.headings, (row.cells for row in found.rows))
     for row in found.rows:
-        if row.why_not:
-            show.line(f"{row.standing.title}: {row.why_not}", "dim")
-        for one in row.lost:
-            show.line(f"{row.standing.title} loses {one.title} {one.value}: {one.why}", "dim")
+        for sentence in row.reasons:
+            show.line(f"{row.standing.title}: {sentence}", "dim")
     show.line(found.reason)

@@ -67,6 +67,17 @@ class EngineRow:
         return f"{one.title} is {self.installed or 'not installed'}."
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the engine would not start, and why each value is lost, as sentences. That it is not installed is in its cell."""
+        lost = [f"{one.title} {one.value}: {one.why}" for one in self.lost[: switching.SHOWN]]
+        more = len(self.lost) - switching.SHOWN
+        return (
+            *filter(None, (self.standing.blocks,)),
+            *lost,
+            *([f"{more} more settings are lost."] if more > 0 else []),
+        )
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """The texts of the row, in the order of HEADINGS."""
         lost = self.lost_text if self.standing.trains else ""
@@ -97,6 +108,7 @@ class EngineTable:
     rows: tuple[EngineRow, ...]
     proposed: str
     reason: str
+    headings: tuple[str, ...] = HEADINGS
 
     def named(self, engine: str) -> EngineRow | None:
         """The row of an engine; None if there is none."""

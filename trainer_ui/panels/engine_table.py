@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from trainer_core.prepare.engine_rows import HEADINGS
 from trainer_core.text import printable
 from trainer_ui.widgets import HTML
 
@@ -39,39 +38,36 @@ class EngineRows(HTML):
 
 
 def _markup(found: EngineTable) -> str:
-    heads = "".join(f'<th scope="col" role="columnheader">{_text(each)}</th>' for each in HEADINGS)
-    body = "".join(_row(row, row.standing.id == found.proposed) for row in found.rows)
+    heads = "".join(f'<th scope="col" role="columnheader">{_text(each)}</th>' for each in found.headings)
+    body = "".join(_row(row, found) for row in found.rows)
     # The roles stay where a narrow page shows the cells as blocks.
     head = f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>'
     return f'<table class="easel-text" role="table" aria-label="{LABEL}">{head}<tbody role="rowgroup">{body}</tbody></table>'
 
 
-def _row(row: EngineRow, is_proposed: bool) -> str:
+def _row(row: EngineRow, found: EngineTable) -> str:
     title, *texts = row.cells
+    is_proposed = row.standing.id == found.proposed
     marks = [mark for mark, is_so in (("trains this", row.is_chosen), ("proposed", is_proposed)) if is_so]
     marked = "".join(f"<small>{mark}</small>" for mark in marks)
     name = f'<th scope="row" role="rowheader">{_text(title)}{marked}</th>'
-    why = f"<p>{_text(row.why_not)}</p>" if row.why_not else ""
     chosen = ' class="easel-engines-chosen"' if row.is_chosen else ""
+    below = "".join(f"<p>{_text(sentence)}</p>" for sentence in row.reasons)
     if not row.standing.trains:
-        return f'<tr role="row"{chosen}>{name}<td role="cell" colspan="{len(texts)}">{why}</td></tr>'
-    ratings = ("", row.standing.files, row.standing.memory)
-    tones = [TONES.get(rating, "") for rating in ratings] + [""] * len(texts)
-    titles = {"Features lost": "; ".join(f"{one.title} {one.value}: {one.why}" for one in row.lost)}
+        return f'<tr role="row"{chosen}>{name}<td role="cell" colspan="{len(texts)}">{below}</td></tr>'
     cells = "".join(
-        f'<td role="cell" data-name="{_text(head)}"{_titled(titles.get(head, ""))}{_toned(tone)}>{_text(text)}</td>'
-        for head, text, tone in zip(HEADINGS[1:], texts, tones[1:], strict=False)
+        f'<td role="cell" data-name="{_text(head)}"><span>{_rated(text)}</span></td>'
+        for head, text in zip(found.headings[1:], texts, strict=True)
     )
-    below = f'<tr role="row" class="easel-engines-why"><td role="cell" colspan="{len(HEADINGS)}">{why}</td></tr>'
-    return f'<tr role="row"{chosen}>{name}{cells}</tr>{below if why else ""}'
+    why = f'<tr role="row" class="easel-engines-why"><td role="cell" colspan="{len(row.cells)}">{below}</td></tr>'
+    return f'<tr role="row"{chosen}>{name}{cells}</tr>{why if below else ""}'
 
 
-def _titled(text: str) -> str:
-    return f' title="{_text(text)}"' if text else ""
-
-
-def _toned(tone: str) -> str:
-    return f' class="easel-{tone}"' if tone else ""
+def _rated(text: str) -> str:
+    """The text of a cell; a rating at its beginning is bold, in its tone."""
+    head, colon, rest = text.partition(":")
+    tone = TONES.get(head, "") if colon else ""
+    return f'<b class="easel-engines-{tone}">{_text(head)}</b>:{_text(rest)}' if tone else _text(text)
 
 
 def _text(text: str) -> str:
