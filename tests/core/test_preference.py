@@ -67,3 +67,10 @@ def test_the_sentence_of_one_engine_of_none_and_of_those_that_would_not_start():
     stops = replace(ONE, blocks="The file is not read.")
     assert reason([stops], "flux").endswith("but not this plan as it is: The file is not read.")
     assert reason([replace(TWO, blocks="So do I."), stops], "flux").startswith("No engine would start with this plan.")
+
+
+def test_the_sentence_says_what_is_wrong_with_the_proposed_one_too():
+    short = replace(ONE, memory="does not fit", files="missing", installed=False)
+    found = reason([short, replace(short, id="two", title="Two", rank=20)], "flux")
+    assert found.startswith("Easel proposes One: nothing sets Two apart")
+    assert found.endswith("with One. Files for One are missing. One is not installed yet.")

@@ -49,6 +49,8 @@ def test_the_table_has_a_row_for_each_engine_once_it_is_opened(app):
     named = [attributes["data-name"] for tag, attributes, _ in cells.found if tag == "td" and "data-name" in attributes]
     assert named == list(HEADINGS[1:]) * 2
     assert any("at hand: a diffusers folder" in text for text in cells.texts("b"))
+    toned = {attributes["class"] for tag, attributes, _ in cells.found if tag == "b"}
+    assert {"easel-engines-good", "easel-engines-bad"} <= toned
     assert any("not from a diffusers folder" in text for text in cells.texts("p"))
     assert "Easel proposes SimpleTuner" in panel.proposes.value
     assert not on_page(panel.use), "the proposed one is the one that trains this"

@@ -63,10 +63,10 @@ def reason(standings: Sequence[Standing], family: str) -> str:
     others = sorted((one for one in standings if one.trains and one is not best), key=place)
     if not others:
         only = f"{best.title} is the only engine that trains {family}"
-        return f"{only}, but not this plan as it is: {best.blocks}" if best.blocks else f"{only}."
+        return f"{only}, but not this plan as it is: {best.blocks}" if best.blocks else f"{only}.{_but(best)}"
     if best.blocks:
         return f"No engine would start with this plan. {best.title} comes nearest. What stops it: {best.blocks}"
-    return f"Easel proposes {best.title}: {'; '.join(_worse(best, other) for other in others)}."
+    return f"Easel proposes {best.title}: {'; '.join(_worse(best, other) for other in others)}.{_but(best)}"
 
 
 def _worse(best: Standing, other: Standing) -> str:
@@ -80,6 +80,13 @@ def _worse(best: Standing, other: Standing) -> str:
     if other.installed != best.installed:
         return f"it is installed, and {other.title} is not"
     return f"nothing sets {other.title} apart, and Easel prefers {best.title}"
+
+
+def _but(best: Standing) -> str:
+    """What is wrong with the best one itself, as sentences after a space; "" if nothing is."""
+    memory = f" The plan does not fit into memory with {best.title}." if best.memory == "does not fit" else ""
+    files = f" Files for {best.title} are missing." if best.files == "missing" else ""
+    return f"{memory}{files}{'' if best.installed else f' {best.title} is not installed yet.'}"
 
 
 def _said(rating: str) -> str:

@@ -9,9 +9,9 @@ from trainer_core.install.offer import trains
 from trainer_core.text import printable
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
-from trainer_ui.panels.card import card, fold, row
+from trainer_ui.panels.card import card, fold
 from trainer_ui.panels.engine_table import EngineRows
-from trainer_ui.widgets import Button, Dropdown, Widget
+from trainer_ui.widgets import Box, Button, Dropdown, Widget
 
 if TYPE_CHECKING:
     from trainer_core.engines.seam import Backend
@@ -52,7 +52,7 @@ class EnginePanel:
         self.use.on_click(self.session.handler(lambda _: self._use_proposed()))
         self._show_back()
         self._show_table()
-        proposal = row(self.proposes, self.use)
+        proposal = Box([self.proposes, self.use], classes=("easel-row", "easel-engines-proposal"))
         return [helped(self.choice, HELP), self.says, self.back, proposal, self.table, self.others]
 
     def choose(self, name: str) -> None:

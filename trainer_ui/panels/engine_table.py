@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 LONGEST = 400
 TONES = {
-    "at hand": "ok",
-    "fits": "ok",
-    "tight": "warn",
-    "to fetch": "warn",
-    "missing": "danger",
-    "does not fit": "danger",
+    "at hand": "good",
+    "fits": "good",
+    "tight": "unsure",
+    "to fetch": "unsure",
+    "to rename": "unsure",
+    "missing": "bad",
+    "does not fit": "bad",
 }
-"""The tone of a rating, which is the first word of its cell; others have none."""
+"""The tone of a rating at the beginning of a cell; others have none."""
 LABEL = "Which program would train this"
 
 
