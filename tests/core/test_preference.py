@@ -50,7 +50,7 @@ def test_with_all_else_equal_the_rank_decides_and_then_the_id():
         ({"blocks": "It stops."}, "Two would not start with this plan (It stops)"),
         ({"files": "missing"}, "its files are at hand, those of Two are missing"),
         ({"files": "unknown"}, "those of Two are not known"),
-        ({"memory": "does not fit"}, "its memory: fits, that of Two: does not fit"),
+        ({"memory": "does not fit"}, "with it the plan fits into memory, with Two it does not fit into memory"),
         ({"installed": False}, "it is installed, and Two is not"),
         ({}, "nothing sets Two apart, and Easel prefers One"),
     ],

@@ -16,6 +16,19 @@ FILES: tuple[Files, ...] = ("at hand", "unknown", "to fetch", "missing")
 """From the best: what Easel can rename, make or download is better than what the user has to look for."""
 MEMORY: tuple[Memory, ...] = ("fits", "tight", "unknown", "does not fit")
 
+FILES_SAID: dict[Files, str] = {
+    "at hand": "are at hand",
+    "unknown": "are not known",
+    "to fetch": "have to be fetched",
+    "missing": "are missing",
+}
+MEMORY_SAID: dict[Memory, str] = {
+    "fits": "fits into memory",
+    "tight": "may not fit into memory",
+    "unknown": "needs an unknown amount of memory",
+    "does not fit": "does not fit into memory",
+}
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -74,9 +87,9 @@ def _worse(best: Standing, other: Standing) -> str:
     if other.blocks:
         return f"{other.title} would not start with this plan ({other.blocks.rstrip('.')})"
     if other.files != best.files:
-        return f"its files are {_said(best.files)}, those of {other.title} are {_said(other.files)}"
+        return f"its files {FILES_SAID[best.files]}, those of {other.title} {FILES_SAID[other.files]}"
     if other.memory != best.memory:
-        return f"its memory: {_said(best.memory)}, that of {other.title}: {_said(other.memory)}"
+        return f"with it the plan {MEMORY_SAID[best.memory]}, with {other.title} it {MEMORY_SAID[other.memory]}"
     if other.installed != best.installed:
         return f"it is installed, and {other.title} is not"
     return f"nothing sets {other.title} apart, and Easel prefers {best.title}"
@@ -87,7 +100,3 @@ def _but(best: Standing) -> str:
     memory = f" The plan does not fit into memory with {best.title}." if best.memory == "does not fit" else ""
     files = f" Files for {best.title} are missing." if best.files == "missing" else ""
     return f"{memory}{files}{'' if best.installed else f' {best.title} is not installed yet.'}"
-
-
-def _said(rating: str) -> str:
-    return "not known" if rating == "unknown" else rating
