@@ -61,7 +61,9 @@ class Session(Views):
         self._waits_for_hub = False
         self.seek: Callable[[str], object] | None = None
         """Gives the keyboard to the field of a setting; set by an app that has such fields."""
-        self._past: tuple[tuple[Run | None, bool], tuple[Past, ...]] | None = None
+        self.past: tuple[Past, ...] = ()
+        """The finished runs of this machine, once a model is chosen."""
+        self._past_of: tuple[Run | None, bool] | None = None
         self.memory = SubjectMemory(bench)
         self.asked = False
         """Whether Start was pressed: from then on the page lists what is missing."""
@@ -155,9 +157,9 @@ class Session(Views):
         from trainer_core.prepare.forecast import forecast
 
         ended = self.run, self.run is not None and self.run.state in FINAL_STATES
-        if self._past is None or self._past[0] != ended:
-            self._past = ended, past_runs(places.runs())
-        return forecast(self.bench.state.draft, self.backend, self._past[1], find_gpu_processes)
+        if self._past_of != ended:
+            self._past_of, self.past = ended, past_runs(places.runs())
+        return forecast(self.bench.state.draft, self.backend, self.past, find_gpu_processes)
 
     @property
     def has_method(self) -> bool:

@@ -101,7 +101,10 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "<b>Rank 64</b> <span>" in app.recipe.profile.values.value, "what it sets, and why"
     assert "[cutedoodle]" in app.recipe.profile.sources.value
     assert app.session.bench.state.draft.source_of("network.rank").name == "PROFILE"
-    assert "SimpleTuner" in app.model.engine.others.value
+    fold = app.model.engine.widget.children[0]
+    enter(fold, True)
+    assert "SimpleTuner" in app.model.engine.table.value
+    enter(fold, False)
 
 
 def test_a_fix_is_one_click(open_app, home):

@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from trainer_core import catalog, hardware, places
-from trainer_core.cli import audit, packages_shown, show
+from trainer_core.cli import audit, engines_compared, packages_shown, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
 from trainer_core.install import environments
@@ -23,6 +23,7 @@ def backends() -> None:
 
 backends.add_command(audit.audit)
 backends.add_command(packages_shown.packages)
+backends.add_command(engines_compared.compare)
 
 
 @backends.command("list")

@@ -95,6 +95,15 @@ class Scope:
         many = f"{', '.join(readers[:6])}{' and others' * (len(readers) > 6)}"
         return f"{self._chosen_title(chosen)} does not read it. These do: {many}."
 
+    def unsupported(self, path: str) -> str:
+        """Why the engine does not support a setting that would otherwise apply, as a sentence; "" if it does."""
+        field = fields.all_fields()[path]
+        replacing = fields.replaced_by(path)
+        is_replaced = bool(replacing) and self.is_set(replacing)
+        if is_replaced or not self._suits(field.about) or not self._is_read(field) or self._is_claimed(field):
+            return ""
+        return self._unclaimed(field)
+
     def _unsuited(self, about: Setting) -> str:
         """Why a setting does not suit the method, the model or the other settings."""
         if about.methods and self._text("model.method") not in about.methods:

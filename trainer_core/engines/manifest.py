@@ -133,7 +133,7 @@ class BackendManifest:
     """The data of a `backend.toml`, and of the other files in its folder, which are read when they are first needed.
 
     `refused` maps a family id to the reason, as a sentence, why this engine does not train it. `hidden` engines are for tests and
-    are never offered. If several engines support a family, the one with the lowest `rank` is chosen. `optimizers` and `schedulers`
+    are never offered. If several engines suit a job alike, the one with the lowest `rank` is chosen (`engines.preference`). `optimizers` and `schedulers`
     map the names of the catalog to the engine's names; an optimizer always gets its `optimizer_arguments`. `needs_installation`
     is False for an engine that runs in Easel's own Python. `folder` contains the files.
     """

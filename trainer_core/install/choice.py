@@ -3,28 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainer_core.engines import parts, preference, trainable
 from trainer_core.engines.seam import Backend
 from trainer_core.engines.status import NOT_KNOWN, EngineStatus, Trial, Trials
 from trainer_core.install.installed import installed
 
+if TYPE_CHECKING:
+    from trainer_core.engines.manifest import BackendManifest
+    from trainer_core.models.detection import Detection
+
 
 def choose(
-    family: str, engines: Iterable[Backend], statuses: Mapping[str, EngineStatus], method: str = ""
+    family: str,
+    engines: Iterable[Backend],
+    statuses: Mapping[str, EngineStatus],
+    method: str = "",
+    found: Detection | None = None,
 ) -> Backend | None:
-    """The engine for a family, an installed one first, then by the rank in its manifest; None when none trains it.
+    """The engine for a family by the rule of `engines.preference`; None when none trains it. Hidden engines are never chosen.
 
-    With a `method`, an engine that trains the family with it comes before one that does not. Hidden engines are never chosen.
+    Files and memory do not count here, so that the engine does not change while somebody fills in a form. With a `method`, an
+    engine that trains the family with it comes before one that does not; with `found`, the recognised model, one that can
+    load it, as it is or renamed.
     """
-    claiming = [engine for engine in engines if family in engine.manifest.families and not engine.manifest.hidden]
+    claiming = {engine.manifest.id: engine for engine in engines if not engine.manifest.hidden}
+    known = [
+        standing(engine.manifest, family, statuses.get(name, NOT_KNOWN), method, found)
+        for name, engine in claiming.items()
+        if family in engine.manifest.families
+    ]
+    best = preference.preferred(known)
+    return claiming[best.id] if best is not None else None
 
-    def rank(engine: Backend) -> tuple[bool, bool, int, str]:
-        manifest = engine.manifest
-        lacks = bool(method) and method not in manifest.families[family].methods
-        return lacks, not statuses.get(manifest.id, NOT_KNOWN).installed, manifest.rank, manifest.id
 
-    return min(claiming, key=rank, default=None)
+def standing(
+    manifest: BackendManifest, family: str, status: EngineStatus, method: str = "", found: Detection | None = None
+) -> preference.Standing:
+    """What is known of an engine for a family without looking at files and memory."""
+    claim = manifest.families.get(family)
+    blocks = ""
+    if claim is None:
+        blocks = f"{manifest.title} does not train {family}."
+    elif method and method not in claim.methods:
+        blocks = f"{manifest.title} does not train {family} with this method."
+    elif found is not None and (reason := trainable.why_not(found, manifest)):
+        # A file that is not recognised, or no base model, is not the engine's matter; a copy with other names may be.
+        is_its_matter = found.family == family and found.role in trainable.BASES
+        blocks = reason if is_its_matter and not parts.renamed_model(found, manifest) else ""
+    return preference.Standing(
+        manifest.id,
+        manifest.title,
+        manifest.rank,
+        trains=claim is not None,
+        blocks=blocks,
+        installed=status.installed,
+    )
 
 
 def installations(engines: Iterable[Backend]) -> dict[str, EngineStatus]:

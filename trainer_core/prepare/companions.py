@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def engine_for(found: Detection) -> BackendManifest | None:
     """The engine that Easel would choose for a model; None if it trains neither the model nor a copy with other tensor names."""
     engines = registry.available()
-    chosen = choice.choose(found.family or "", engines, choice.installations(engines))
+    chosen = choice.choose(found.family or "", engines, choice.installations(engines), found=found)
     if chosen is None:
         return None
     is_trained = not trainable.why_not(found, chosen.manifest) or parts.renamed_model(found, chosen.manifest)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def problems(state: State) -> tuple[Problem, ...]:
     """All Problems of a job, each with its fix if that helps and brings no error."""
-    return tuple(fixes.sound(_found(state), lambda changes: _found(state.set(changes))))
+    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes))))
 
 
 def plan(state: State, backend: Backend) -> TrainingPlan:
@@ -34,8 +34,8 @@ def plan(state: State, backend: Backend) -> TrainingPlan:
         raise PlanError(error.message, error.hint, blocking(problems(state)) or error.problems) from error
 
 
-def _found(state: State) -> tuple[Problem, ...]:
-    """All Problems of a job, with fixes that were not applied yet."""
+def untried(state: State) -> tuple[Problem, ...]:
+    """The same Problems with fixes that were not tried, which takes much less time."""
     notes = state.prefilled.notes if state.prefilled else ()
     own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_image_notes(state))
     return (*own, *notes, *state.draft.problems(state.backend))
@@ -74,12 +74,12 @@ def _preset_problems(state: State) -> list[Problem]:
 
 def offered_presets(state: State) -> tuple[list[Preset], dict[str, str]]:
     """The memory presets for the family that bring no error, and for each other one (by id) the error that it would bring."""
-    without = {(each.path, each.message) for each in blocking(_found(state.use_preset(None)))}
+    without = {(each.path, each.message) for each in blocking(untried(state.use_preset(None)))}
     offered, refused = [], {}
     method = state.draft.text("model.method")
     for preset in presets.for_family(state.family, method) if state.family else ():
         brought = [
-            each for each in blocking(_found(state.use_preset(preset))) if (each.path, each.message) not in without
+            each for each in blocking(untried(state.use_preset(preset))) if (each.path, each.message) not in without
         ]
         if brought:
             refused[preset.id] = brought[0].message

@@ -62,6 +62,12 @@ class FactsReader:
         state = state.with_facts(paths=paths.look(state.draft.values, is_elsewhere=self.is_elsewhere))
         return state.with_facts(hub=None if self.is_elsewhere else _hub(state))
 
+    def with_engine(self, state: State, engine: Backend) -> State:
+        """The job as it would be with an engine, for a comparison: its images are not read again by the rules of that engine."""
+        state = self._with_companions(state.use_engine(engine))
+        state = state.with_facts(paths=paths.look(state.draft.values, is_elsewhere=self.is_elsewhere))
+        return state.with_facts(hub=None if self.is_elsewhere else _hub(state))
+
     def look(self, state: State, wait_s: float = 0.0) -> State:
         """The job with facts that can change from outside: its paths, the installed engines and their trials, and the Hub.
 

@@ -62,9 +62,11 @@ class State:
 
     @property
     def backend(self) -> Backend | None:
-        """The engine that the user chose, else the best one for family and method, with installed ones first."""
-        method = self.draft.text("model.method")
-        return self.engine or choice.choose(self.family, self.engines, self.facts.engines, method)
+        """The engine that the user chose, else the one that Easel chooses for the model and the method."""
+        if self.engine is not None:
+            return self.engine
+        method, facts = self.draft.text("model.method"), self.facts
+        return choice.choose(self.family, self.engines, facts.engines, method, facts.detection)
 
     @property
     def scope(self) -> Scope:

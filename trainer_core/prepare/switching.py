@@ -13,6 +13,7 @@ from trainer_core.prepare import problems as job_problems
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
     from trainer_core.prepare.workbench import Workbench
+    from trainer_core.problems import Problem
 
 SHOWN = 6
 """How many values a message lists."""
@@ -61,26 +62,67 @@ def switch(bench: Workbench, name: str) -> Switched | None:
     if old is None or new is None or old is new:
         return None
     back = before.engine.manifest.id if before.engine else ""
-    lost = (*_settings(before, bench.state), *_native(before, old.manifest.id))
-    return Switched(old.manifest.title, new.manifest.title, back, lost)
+    return Switched(old.manifest.title, new.manifest.title, back, tuple(lost(before, bench.state)))
+
+
+def lost(before: State, after: State) -> Iterator[Lost]:
+    """The values of a job that had an effect with its engine, and have none in the same job with another engine."""
+    old = before.backend
+    if old is not None and old is not after.backend:
+        yield from _settings(before, after)
+        yield from native_of(before, old.manifest.id)
+
+
+def unused(state: State) -> Iterator[Lost]:
+    """The changed values of a job that its engine does not support or warns of, other than its files."""
+    engine, draft = state.backend, state.draft
+    if engine is None:
+        return
+    anyway = {(problem.path, problem.message) for problem in draft.problems(None)}
+    files = {setting.path for setting in fields.paths()}
+    said = {
+        problem.path: problem.message
+        for problem in reversed(draft.problems(engine))
+        if problem.severity != "info" and (problem.path, problem.message) not in anyway
+    }
+    scope = state.scope
+    for path, field in fields.all_fields().items():
+        if path not in files and scope.is_set(path):
+            why = scope.unsupported(path) or said.get(path, "")
+            if why:
+                yield Lost(path, field.title, entering.shown(scope.values[path]), why)
+    native = draft.usable_values.get("native", {})
+    for other in native:
+        if other != engine.manifest.id:
+            yield from native_of(state, other)
 
 
 def _settings(before: State, after: State) -> Iterator[Lost]:
     """The changed settings that had an effect, and have none now or bring a Problem that they did not bring before."""
-    known = {(problem.path, problem.message) for problem in job_problems.problems(before)}
+    known = {(problem.path, problem.message) for problem in job_problems.untried(before)}
     new = {
         problem.path: problem.message
-        for problem in reversed(job_problems.problems(after))
-        if problem.severity != "info" and (problem.path, problem.message) not in known
+        for problem in reversed(job_problems.untried(after))
+        if (problem.severity != "info" or _says_no_effect(problem)) and (problem.path, problem.message) not in known
     }
+    idle = {problem.path for problem in job_problems.untried(before) if _says_no_effect(problem)}
+    old, now = before.scope, after.scope
     for path, field in fields.all_fields().items():
-        if before.scope.is_set(path) and before.scope.applies(path) and after.scope.is_set(path):
-            why = after.scope.why_not(path) or new.get(path, "")
+        if old.is_set(path) and old.applies(path) and now.is_set(path) and path not in idle:
+            why = now.why_not(path) or new.get(path, "")
             if why:
-                yield Lost(path, field.title, entering.shown(after.draft.values[path]), why)
+                yield Lost(path, field.title, entering.shown(now.values[path]), why)
 
 
-def _native(before: State, engine: str) -> Iterator[Lost]:
+def _says_no_effect(problem: Problem) -> bool:
+    """Whether a note is about a value that does nothing beside the other values, so that its fix is the default."""
+    if problem.severity != "info" or problem.fix is None or problem.path not in fields.all_fields():
+        return False
+    return dict(problem.fix.assignments) == {problem.path: fields.all_fields()[problem.path].default}
+
+
+def native_of(before: State, engine: str) -> Iterator[Lost]:
+    """The options of one engine that a job sets."""
     native = before.draft.usable_values.get("native", {})
     for path, value in _flat(f"native.{engine}", native.get(engine, {})):
         yield Lost(path, path.rpartition(".")[2], entering.shown(value), f"an option of {engine}.")

@@ -1,4 +1,4 @@
-"""The engine that would train the job, and why the others would not."""
+"""Which program would train the job, and why the others would not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from trainer_core.text import printable
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import card, fold
-from trainer_ui.widgets import Button, Dropdown, Widget
+from trainer_ui.panels.engine_table import EngineRows
+from trainer_ui.widgets import Box, Button, Dropdown, Widget
 
 if TYPE_CHECKING:
     from trainer_core.engines.seam import Backend
+    from trainer_core.estimate import Past
+    from trainer_core.prepare.engine_rows import EngineTable
     from trainer_core.prepare.state import State
     from trainer_core.prepare.switching import Switched
     from trainer_ui.session import Session
@@ -23,7 +26,7 @@ AUTOMATIC = ("Automatic: the best installed engine", "")
 
 
 class EnginePanel:
-    """A choice of engine, the engine that would run the job, and why the others would not."""
+    """A choice of engine, the engine that would run the job, and a table of what each engine would need and lose."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -31,16 +34,26 @@ class EnginePanel:
         self.choice.observe(session.handler(self.choose), "value")
         self.says = Paragraph()
         self.others = Paragraph("", "muted", "small", "lines")
+        self.table = EngineRows()
+        self.proposes = Paragraph("", "grow")
         self.widget = fold(session, "Engine", self._content)
         self.switched: Switched | None = None
         """What the last choice of another engine means, until the user goes back."""
         self.back: Button | None = None
+        self.use: Button | None = None
+        self.compared: EngineTable | None = None
+        """The table that is shown."""
+        self._compared_for: tuple[State, tuple[Past, ...]] | None = None
+        """The job and the past runs that the table is for."""
 
     def _content(self) -> list[Widget]:
-        self.back = Button(classes=("easel-small",))
+        self.back, self.use = Button(classes=("easel-small",)), Button(classes=("easel-small",))
         self.back.on_click(self.session.handler(lambda _: self._go_back()))
+        self.use.on_click(self.session.handler(lambda _: self._use_proposed()))
         self._show_back()
-        return [helped(self.choice, HELP), self.says, self.back, self.others]
+        self._show_table()
+        proposal = Box([self.proposes, self.use], classes=("easel-row", "easel-engines-proposal"))
+        return [helped(self.choice, HELP), self.says, self.back, proposal, self.table, self.others]
 
     def choose(self, name: str) -> None:
         """Sets the engine, or "" for an automatic choice, and says which values do not carry over.
@@ -52,6 +65,10 @@ class EnginePanel:
         self.switched = switching.switch(self.session.bench, name)
         if self.switched is not None:
             self.session.note(self.switched.message)
+
+    def _use_proposed(self) -> None:
+        if self.compared is not None and self.compared.proposed:
+            self.choose(self.compared.proposed)
 
     def _go_back(self) -> None:
         if self.switched is not None:
@@ -82,9 +99,27 @@ class EnginePanel:
             open_ = not (asked or state.family)
             self.says.show_text("Easel chooses the engine once you choose a model." if open_ else "", "muted")
         self.widget.children[0].description = printable(f"Engine: {_title(chosen, asked)}", 120)
-        others = [why_not(engine, state) for engine in registry.available() if engine is not chosen]
-        told = others if state.family else [trains(engine.manifest) for engine in registry.available()]
+        told = [] if state.family else [trains(engine.manifest) for engine in registry.available()]
         self.others.show_text("\n".join(told))
+        self._show_table()
+
+    def _show_table(self) -> None:
+        """Compares the engines while the table is open: it takes all rules and an estimate for each of them."""
+        if self.use is None or not self.widget.children[0].value:
+            return
+        from trainer_core.prepare import engine_rows
+
+        state, past, known = self.session.bench.state, self.session.past, self._compared_for
+        if known is None or known[1] is not past or not engine_rows.is_same(known[0], state):
+            self.compared = engine_rows.table(self.session.bench, past) if state.family else None
+            self._compared_for = state, past
+        table = self.compared
+        self.table.show_table(table)
+        self.proposes.show_text(table.reason if table is not None else "")
+        proposed = table.named(table.proposed) if table is not None else None
+        is_other = proposed is not None and not proposed.is_chosen
+        self.use.description = printable(f"Use {proposed.standing.title}", 60) if proposed is not None else ""
+        show(self.use, is_other)
 
 
 class EngineCard:
@@ -103,17 +138,3 @@ def _title(chosen: Backend | None, asked: str) -> str:
     if chosen is None:
         return "chosen once the model is known"
     return f"{chosen.manifest.title}, " + ("chosen by you" if asked else "chosen for this model")
-
-
-def why_not(engine: Backend, state: State) -> str:
-    """A sentence that says why this engine would not run the job."""
-    manifest, family = engine.manifest, state.family
-    if reason := manifest.refused.get(family):
-        return f"Not {manifest.title}: {reason}"
-    if family not in manifest.families:
-        return f"Not {manifest.title}: it does not train {family}."
-    status = state.facts.engine(manifest.id)
-    if not status.installed:
-        there = f" on {printable(status.machine, 60)}" if status.machine else ""
-        return f"Not {manifest.title}: it is not installed{there}."
-    return f"{manifest.title} could train this too."
