@@ -40,12 +40,6 @@ def check(
             if native.get(name) and not read:
                 reason = why if is_lora else "no network is trained." if names != LORA_ONLY else why
                 yield Problem(f"{PATH}.{name}", "error", f"{name} has no effect here: {reason}")
-    if cell.guidance in native:  # an option of its own, which is not owned for the other families
-        value = plan.sample_prompts[0].guidance
-        message = (
-            f"{cell.guidance} is the guidance of this model's samples. sampling.guidance sets it, now to {value:g}."
-        )
-        yield Problem(f"{PATH}.{cell.guidance}", "error", message)
     network = plan.network
     if native.get("init_lokr_norm") and is_lycoris:
         if network.algorithm != "lokr" or not network.full_matrix or network.decompose_both:
