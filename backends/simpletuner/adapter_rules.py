@@ -45,6 +45,6 @@ def check(plan: TrainingPlan, native: Mapping[str, Any], cell: SimpleTunerCell) 
         else:
             message = (
                 "It is trained without the adapter that SimpleTuner's authors made for this model, which is not part of the result. "
-                "It is meant to keep the quality of the images, and they call it experimental. To use it:"
+                "It is meant to keep the quality of the images, and they call it experimental. To use it,"
             )
             yield Problem(path, "info", f"{message} {fetch[0].lower()}{fetch[1:]}")
