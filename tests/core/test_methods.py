@@ -10,7 +10,6 @@ from trainer_core.cli import main
 from trainer_core.engines import registry
 from trainer_core.engines.status import EngineStatus
 from trainer_core.install.choice import choose
-from trainer_core.models import detection
 from trainer_core.plan import fields
 from trainer_core.plan.sections import MODEL_METHODS
 from trainer_core.prepare.methods import offers, why_not
@@ -61,16 +60,6 @@ def test_the_chosen_engine_has_the_method_even_if_only_another_engine_is_install
     assert choose("sdxl", engines, only).manifest.id == "simpletuner"
     assert choose("sdxl", engines, only, "full").manifest.id == "simpletuner"
     assert choose("sdxl", engines, only, "textual_inversion").manifest.id == "kohya"
-
-
-@pytest.mark.parametrize(("model", "engine"), [("folder-z-image", "simpletuner"), ("z-image", "musubi")])
-@pytest.mark.parametrize("there", ["", "musubi", "simpletuner"])
-def test_the_chosen_engine_reads_the_form_of_the_model_even_if_only_another_engine_is_installed(model, engine, there):
-    engines = registry.available()
-    statuses = {each.manifest.id: EngineStatus(each.manifest.id == there) for each in engines}
-    found = detection.detect(recorded_headers.recorded(model))
-    assert choose("z_image", engines, statuses, "lora", found).manifest.id == engine
-    assert choose("sdxl", engines, statuses, "lora", found) is not None, "the family that the user has set"
 
 
 def test_values_remembered_for_a_subject_are_those_of_the_same_method(bench):

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trainer_core.engines import trainable
 from trainer_core.engines.seam import Backend
 from trainer_core.engines.status import NOT_KNOWN, EngineStatus, Trial, Trials
 from trainer_core.install.installed import installed
 
-if TYPE_CHECKING:
-    from trainer_core.models.detection import Detection
-
 
 def choose(
-    family: str,
-    engines: Iterable[Backend],
-    statuses: Mapping[str, EngineStatus],
-    method: str = "",
-    model: Detection | None = None,
+    family: str, engines: Iterable[Backend], statuses: Mapping[str, EngineStatus], method: str = ""
 ) -> Backend | None:
     """The engine for a family, an installed one first, then by the rank in its manifest; None when none trains it.
 
-    With a `method`, an engine that trains the family with it comes before one that does not; with a `model` of the family, one that
-    can train this file or folder before one that cannot read it. Hidden engines are never chosen.
+    With a `method`, an engine that trains the family with it comes before one that does not. Hidden engines are never chosen.
     """
-    known = model if model is not None and model.family == family else None
     claiming = [engine for engine in engines if family in engine.manifest.families and not engine.manifest.hidden]
 
-    def rank(engine: Backend) -> tuple[bool, bool, bool, int, str]:
+    def rank(engine: Backend) -> tuple[bool, bool, int, str]:
         manifest = engine.manifest
         lacks = bool(method) and method not in manifest.families[family].methods
-        unreadable = known is not None and bool(trainable.why_not(known, manifest))
-        return lacks, unreadable, not statuses.get(manifest.id, NOT_KNOWN).installed, manifest.rank, manifest.id
+        return lacks, not statuses.get(manifest.id, NOT_KNOWN).installed, manifest.rank, manifest.id
 
     return min(claiming, key=rank, default=None)
 

@@ -64,7 +64,7 @@ class State:
     def backend(self) -> Backend | None:
         """The engine that the user chose, else the best one for family and method, with installed ones first."""
         method = self.draft.text("model.method")
-        return self.engine or choice.choose(self.family, self.engines, self.facts.engines, method, self.facts.detection)
+        return self.engine or choice.choose(self.family, self.engines, self.facts.engines, method)
 
     @property
     def scope(self) -> Scope:
