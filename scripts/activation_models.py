@@ -146,6 +146,20 @@ def qwen_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def qwen_image21() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """Qwen-Image 2.1 of SimpleTuner with 512 text tokens, none of them masked."""
+    from simpletuner.helpers.models.qwen_image.transformer_21 import QwenImage21Transformer2DModel
+
+    # Each slot of an image in the mask stands for four of its positions.
+    return QwenImage21Transformer2DModel(), lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 64),
+        "encoder_hidden_states": empty(1, 512, 4096),
+        "timestep": empty(1),
+        "img_shapes": [[(1, side // 16, side // 16)]],
+        "img_mask": torch.arange(512 + (side // 32) ** 2, device="cpu")[None] >= 512,
+    }
+
+
 def krea2() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     """Krea 2 with 512 text tokens from the 12 layers of its text encoder that it reads, none of them masked."""
     return diffusers.Krea2Transformer2DModel(), lambda side: {

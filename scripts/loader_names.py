@@ -27,6 +27,7 @@ FAMILIES = {
     "flux2": ("flux2-dev", "folder-flux2-dev"),
     "z_image": ("z-image", "folder-z-image"),
     "qwen_image": ("", "folder-qwen-image"),
+    "qwen_image21": ("", "folder-qwen-image21"),
     "krea2": ("krea2", "folder-krea2"),
 }
 """The first is "" where the original code has the names of diffusers."""

@@ -37,6 +37,7 @@ from activation_models import (
     lumina2,
     packed,
     qwen_image,
+    qwen_image21,
     sd3,
     sdxl,
     unet,
@@ -176,6 +177,7 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "flux2-klein-9b": (lambda: flux2("flux2-klein-9b"), 16),
     "flux2-klein-4b": (lambda: flux2("flux2-klein-4b"), 16),
     "qwen_image": (qwen_image, 16),
+    "qwen_image21": (qwen_image21, 16),
     "krea2": (krea2, 16),
     "z_image": (z_image, 16),
 }
@@ -226,6 +228,7 @@ VAES: Mapping[str, Callable[[], Any]] = {
         layers_per_block=2, spatial_compression_ratio=32, sample_size=384,
     ),
     "vae_qwen": diffusers.AutoencoderKLQwenImage,
+    "vae_qwen21": diffusers.AutoencoderKLQwenImage21,
     "vae_flux2": diffusers.AutoencoderKLFlux2,
 }  # fmt: skip
 """Source of the numbers: the models' vae/config.json; diffusers scripts/convert_hunyuan_image_to_diffusers.py."""
@@ -242,7 +245,8 @@ def vae_row(name: str) -> Iterator[str]:
         torch.set_default_dtype(BF16)
         model = VAES[name]()
     yield f"[{name}]"
-    side, film = 512, (1,) if name == "vae_qwen" else ()
+    side, film = 512, (1,) if name in ("vae_qwen", "vae_qwen21") else ()
+    colours = 4 if name == "vae_qwen21" else 3  # with transparency
     model.requires_grad_(False)
     latent: Any = None
     for kind in ("encode", "decode"):
@@ -251,7 +255,7 @@ def vae_row(name: str) -> Iterator[str]:
         live = Live(known)
         with META, torch.no_grad(), counting(model), live:
             if kind == "encode":
-                latent = model.encode(empty(1, 3, *film, side, side)).latent_dist.mode()
+                latent = model.encode(empty(1, colours, *film, side, side)).latent_dist.mode()
             else:
                 model.decode(latent)
         yield f"{kind} = {round(live.peak / side**2)}"

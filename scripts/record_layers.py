@@ -90,6 +90,10 @@ QWEN_IMAGE = {
     "mlp": r"\.(img|txt)_mlp\.",
     "modulation": r"\.(img|txt)_mod\.1$",
 }
+QWEN_IMAGE21 = {
+    "attention": r"^transformer_blocks\.\d+\.attn\.(to_[qkv]|to_out\.0)$",
+    "mlp": r"^transformer_blocks\.\d+\.img_mlp\.",
+}
 KREA2 = {
     "attention": r"^blocks\.\d+\.attn\.",
     "mlp": r"^blocks\.\d+\.mlp\.",
@@ -169,6 +173,11 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "family": "qwen_image", "variant": "image", "original": ("folder-qwen-image", QWEN_IMAGE, {**ATTENTION_MLP, "full": BLOCKS}),
         "folder": "folder-qwen-image", "encoders": ["qwen_vl"], "trained": [], "vae": "vae_qwen",
     },
+    "qwen_image21": {
+        "family": "qwen_image21", "original": ("folder-qwen-image21", QWEN_IMAGE21, {**ATTENTION_MLP, "full": LINEAR}),
+        "folder": "folder-qwen-image21", "groups": (QWEN_IMAGE21, {**ATTENTION_MLP, "lora": ["attention"], "full": LINEAR}),
+        "encoders": ["qwen3_vl_8b"], "trained": [], "vae": "vae_qwen21",
+    },
     "krea2": {
         "family": "krea2", "original": ("krea2", KREA2, {**ATTENTION_MLP, "lora": list(KREA2), "full": list(KREA2)}),
         "folder": "folder-krea2", "encoders": ["qwen3_vl_4b"], "trained": [], "vae": "vae_qwen",
@@ -181,7 +190,7 @@ PARTS = {
     "byt5": "byt5-small", "qwen3": "qwen3-06b", "vae_sd": "vae-sd", "vae_flux": "vae-flux",
     "vae_hunyuan": "vae-hunyuan-image", "vae_qwen": "vae-qwen-image", "vae_flux2": "roles/vae-flux2",
     "qwen3_4b": "roles/te-qwen3-4b", "qwen3_8b": "roles/te-qwen3-8b", "qwen3_vl_4b": "roles/te-qwen3-vl-4b",
-    "mistral3_24b": "roles/te-mistral3-24b",
+    "mistral3_24b": "roles/te-mistral3-24b", "qwen3_vl_8b": "roles/te-qwen3-vl-8b", "vae_qwen21": "roles/vae-qwen-image21",
 }  # fmt: skip
 TIED = ("qwen3_4b", "qwen3_vl_4b")
 """Text encoders that use their embeddings as last layer, too: their files have no lm_head. Source: their config.json."""

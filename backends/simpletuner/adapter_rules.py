@@ -1,8 +1,9 @@
-"""Problems with the network that SimpleTuner adds to a distilled model while it trains another network on it.
+"""Problems with the network that SimpleTuner adds to some models while it trains another network on them.
 
-Without it, training takes back the distillation: the result then needs many steps again. The engine would fetch it from the Hub
-by name when it starts; Easel has it read from a file, or leaves it out if the user says so.
-Source: helpers/models/z_image/model.py, _maybe_load_assistant_lora; the page of ostris/zimage_turbo_training_adapter.
+The engine would fetch it from the Hub by name when it starts; Easel has it read from a file, or leaves it out. Without it,
+training takes back the distillation of a distilled model: the result then needs many steps again, so the user must say that it
+is left out. Qwen-Image 2.1 is no such model: there it is meant to keep the quality of the images, and is left out without a file.
+Source: _maybe_load_assistant_lora in helpers/models/{z_image,qwen_image}/model.py; the pages of the adapters on the Hub.
 """
 
 from __future__ import annotations
@@ -23,19 +24,27 @@ def check(plan: TrainingPlan, native: Mapping[str, Any], cell: SimpleTunerCell) 
     path, adapter = f"native.{render.ID}.{FILE}", cell.adapters.get(plan.model.variant)
     if not adapter:
         return
+    distilled = bool(plan.model.variant)
     if plan.model.method != "lora":
         message = (
             "This model is distilled to few steps, and full finetuning takes that back. Train the base model instead."
         )
-        yield Problem("model.variant", "warning", message)
+        if distilled:
+            yield Problem("model.variant", "warning", message)
         return
     if native.get(OFF):
         message = "Without its training adapter, this model soon needs many steps again. Train briefly, or use the base model."
-        yield Problem(f"native.{render.ID}.{OFF}", "warning", message)
+        if distilled:
+            yield Problem(f"native.{render.ID}.{OFF}", "warning", message)
     elif not native.get(FILE):
+        fetch = f"In a terminal: easel models download hf:{adapter}. Then set {path} to the file."
         without = {**plan.native, render.ID: {**plan.native.get(render.ID, {}), OFF: True}}
-        message = (
-            "This model is distilled to few steps. To keep that, it is trained with an adapter, which is not part of the "
-            f"result. In a terminal: easel models download hf:{adapter}. Then set {path} to the file."
-        )
-        yield Problem(path, "error", message, Fix("Train without it", {"native": without}))
+        if distilled:
+            message = "This model is distilled to few steps. To keep that, it is trained with an adapter, which is not part of the result."
+            yield Problem(path, "error", f"{message} {fetch}", Fix("Train without it", {"native": without}))
+        else:
+            message = (
+                "It is trained without the adapter that SimpleTuner's authors made for this model, which is not part of the result. "
+                "It is meant to keep the quality of the images, and they call it experimental. To use it,"
+            )
+            yield Problem(path, "info", f"{message} {fetch[0].lower()}{fetch[1:]}")

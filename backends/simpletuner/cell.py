@@ -45,6 +45,12 @@ class SimpleTunerCell(Cell):
     """The engine's name of the models of the family, if it has only one that Easel trains; else `flavours` names the variants."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
+    sample_sides: int = 16
+    """Width and height of samples from a transformer are multiples of this. Source: check_inputs of the families' pipelines."""
+    guidance: str = "validation_guidance"
+    """The option with the strength of the guidance of samples."""
+    least_guidance: float = 0.0
+    """What the pipeline uses instead of a guidance of 1 or less, which that option does not pass on; 0: that option passes on any."""
     control_flavour: str = ""
     """The flavour with which the engine shows the model control images; empty: the same."""
     component: Literal["unet", "transformer"]

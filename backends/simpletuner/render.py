@@ -101,7 +101,8 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
-        **_sampling(plan, place),
+        **_sampling(plan, place, cell),
+        **_adapter(plan, cell),
         **own,
     }
 
@@ -187,6 +188,12 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     }
 
 
+def _adapter(plan: TrainingPlan, cell: SimpleTunerCell) -> dict[str, Any]:
+    """Without a file for an adapter that a model need not have, none is used: the engine would fetch one from the Hub by its name."""
+    needless = "" in cell.adapters and plan.model.method == "lora" and not native(plan).get("assistant_lora_path")
+    return {"disable_assistant_lora": True} if needless else {}
+
+
 def has_library(plan: TrainingPlan) -> bool:
     """Whether the prompts are in a file of their own: several of them."""
     return bool(plan.sampling.every_steps) and len(plan.sample_prompts) > 1
@@ -200,7 +207,7 @@ def library(plan: TrainingPlan) -> dict[str, str]:
     return {f"{results.PROMPT}{prompt.index}": prompt.text for prompt in plan.sample_prompts}
 
 
-def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+def _sampling(plan: TrainingPlan, place: Place, cell: SimpleTunerCell) -> dict[str, Any]:
     sampling, first = plan.sampling, plan.sample_prompts[0]
     if not sampling.every_steps:
         return {"validation_disable": True}
@@ -217,7 +224,7 @@ def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "validation_disable_unconditional": True,
         "validation_resolution": f"{first.width}x{first.height}",
         "validation_num_inference_steps": first.inference_steps,
-        "validation_guidance": float(first.guidance),
+        cell.guidance: float(first.guidance),
         "validation_seed": first.seed,
     }
 

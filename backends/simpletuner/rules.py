@@ -20,9 +20,6 @@ from trainer_core.plan.prompts import OWN
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
-SAMPLE_STEP = 16
-"""Width and height of samples from a transformer are multiples of this: patches of two latent pixels. Source: check_inputs of the families' pipelines."""
-
 
 def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: BackendManifest) -> Iterator[Problem]:
     """The Problems of everything except the network, memory and native settings."""
@@ -149,10 +146,16 @@ def _samples(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
         fix = Fix("Fill it in", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})
         message = f'SimpleTuner needs a negative prompt for samples, so "{render.NEGATIVE_PROMPT}" is used.'
         yield Problem("sampling.negative_prompt", "info", message, fix)
+    least = cell.least_guidance
+    if least > 1 and plan.sample_prompts[0].guidance <= 1:
+        # Source: helpers/models/qwen_image/model.py, update_pipeline_call_kwargs: it passes only more than 1 to the pipeline.
+        path = next(iter(samples.places_of(sampling, "guidance", lambda guidance: guidance <= 1)))
+        message = f"SimpleTuner makes samples of this model with a guidance of {least:g} if you choose 1 or less."
+        yield Problem(path, "info", message)
     if cell.component == "unet":
         return
-    message = f"The width and height of samples must be multiples of {SAMPLE_STEP} for this model."
-    yield from samples.side_problems(sampling, SAMPLE_STEP, message)
+    message = f"The width and height of samples must be multiples of {cell.sample_sides} for this model."
+    yield from samples.side_problems(sampling, cell.sample_sides, message)
 
 
 def _same_for_all(plan: TrainingPlan) -> Iterator[Problem]:

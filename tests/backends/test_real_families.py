@@ -29,6 +29,7 @@ FAMILIES = {
     "flux2": {"network.alpha": 4.0},
     "z_image": {"model.variant": "base"},
     "qwen_image": {},
+    "qwen_image21": {},
     "krea2": {"network.alpha": 4.0},
 }
 """What a plan of the family says more. Where alpha is the rank, it is because diffusers loads the file only so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from backends.simpletuner import backend
@@ -191,7 +193,58 @@ def test_a_distilled_model_is_trained_with_an_adapter_from_a_file_or_without_one
     assert setting not in about({}, model__variant="base")
     for family, claim in backend.manifest.families.items():
         for cell in claim.methods.values():
-            assert cell.adapters.keys() <= cell.flavours.keys(), family
+            assert cell.adapters.keys() <= (cell.flavours.keys() or {""}), family
+
+
+def rendered(family, **values):
+    files = backend.render(engine_plans.plan(family, **values), engine_plans.place()).files
+    return json.loads(next(text for path, text in files.items() if path.name == "config.json"))
+
+
+def test_qwen_image_21_gets_its_adapter_from_a_file_or_none_and_is_not_called_distilled():
+    setting, file = "native.simpletuner.assistant_lora_path", {"assistant_lora_path": "/adapters/v3.safetensors"}
+    off = {"disable_assistant_lora": True}
+
+    def about(native, **values):
+        return engine_plans.problems(
+            backend, engine_plans.plan("qwen_image21", **values, native={"simpletuner": native})
+        )
+
+    (problem,) = (each for each in about({}) if each.path == setting)
+    assert problem.severity == "info"
+    assert "distilled" not in problem.message
+    assert "easel models download hf:SimpleTuner/Qwen-Image-2.1-training-assistant-v3/" in problem.message
+    for native, values in ((file, {}), (off, {}), ({}, {"model__method": "full"})):
+        assert not {each.path for each in about(native, **values)} & {setting, "model.variant"}
+    assert rendered("qwen_image21")["disable_assistant_lora"] is True
+    assert "disable_assistant_lora" not in rendered("qwen_image21", native={"simpletuner": file})
+
+
+def test_the_vae_of_qwen_image_21_is_the_one_of_the_model_unless_another_is_chosen():
+    """The engine would use one from the Hub that is no part of the model."""
+    assert rendered("qwen_image21")["pretrained_vae_model_name_or_path"] == "/models/base"
+    assert rendered("qwen_image21", model__vae="/models/fix")["pretrained_vae_model_name_or_path"] == "/models/fix"
+
+
+def test_the_guidance_of_qwen_images_samples_is_the_one_of_the_plan_or_that_is_said():
+    for family in ("qwen_image", "qwen_image21"):
+        sampled = {"sampling__every_steps": 10, "sampling__prompt": "a cat", "sampling__guidance": 5.0}
+        config = rendered(family, **sampled)
+        assert config["validation_guidance_real"] == 5.0
+        assert "validation_guidance" not in config
+        weak = said(engine_plans.plan(family, **{**sampled, "sampling__guidance": 1.0}))
+        assert ("sampling.guidance" in weak) == (family == "qwen_image")
+
+
+def test_samples_of_qwen_image_21_have_sides_that_its_pipeline_does_not_shorten():
+    sides = {
+        "sampling__every_steps": 10,
+        "sampling__prompt": "a cat",
+        "sampling__width": 1040,
+        "sampling__height": 1024,
+    }
+    assert said(engine_plans.plan("qwen_image21", **sides))["sampling.width"] == "error"
+    assert "sampling.width" not in said(engine_plans.plan("qwen_image", **sides))
 
 
 def test_where_alpha_decides_which_programs_load_a_file_that_is_said():

@@ -77,6 +77,16 @@ def test_what_is_not_recorded_is_not_known() -> None:
     assert set(answers(made({"some.tensor": (2, 2)})).values()) == {"not known"}
 
 
+def test_a_program_that_was_recorded_for_other_families_only_is_not_known() -> None:
+    """The names that ComfyUI knows of Qwen-Image 2.1 were not recorded, those of diffusers were."""
+    names = layer("transformer.transformer_blocks.0.attn.to_q", ".lora_B.weight", ".lora_A.weight", alpha=False)
+    comfyui, diffusers = loaders.judge(made(names), "qwen_image21")
+    assert (comfyui.loads, comfyui.source, diffusers.loads) == ("not known", "", "yes")
+    assert all(
+        table.is_recorded(program, family) for program in ("comfyui", "diffusers") for family in ("anima", "sd3")
+    )
+
+
 def test_a_name_that_no_model_has_is_named() -> None:
     good, bad = f"lora_unet_{LAYER.replace('.', '_')}", "lora_unet_down_blocks_9_attentions_0_proj_in"
     (comfyui, diffusers) = loaders.judge(made({**layer(good), **layer(bad)}), "sdxl")

@@ -66,7 +66,18 @@ def test_presets_that_keep_the_result_set_nothing_that_changes_it():
 
 NEW_FAMILIES = {"flux2": "klein-9b", "z-image": "base", "qwen-image": "image", "krea2": ""}
 """The families of 2026 by the beginning of their presets, with the variant that the presets are for."""
-LARGE_ENCODERS = ["flux", "chroma", "sd3", "hunyuan_image", "lumina2", "flux2", "z_image", "qwen_image", "krea2"]
+LARGE_ENCODERS = [
+    "flux",
+    "chroma",
+    "sd3",
+    "hunyuan_image",
+    "lumina2",
+    "flux2",
+    "z_image",
+    "qwen_image",
+    "qwen_image21",
+    "krea2",
+]
 
 
 @pytest.mark.parametrize("family", LARGE_ENCODERS)

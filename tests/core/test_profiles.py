@@ -41,6 +41,7 @@ GROUPS = {
     "flux2": ("flux2", "", ""),
     "z-image": ("z_image", "", ""),
     "qwen-image": ("qwen_image", "", ""),
+    "qwen-image21": ("qwen_image21", "", ""),
     "krea2": ("krea2", "", ""),
 }
 

@@ -27,7 +27,9 @@ SPECIAL = (
     "<|video_pad|>",
 )
 CHAT = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}{{ part.text }}{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 VAE_BLOCKS = 4
@@ -122,13 +124,36 @@ def qwen_image(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
+SEEING = {
+    "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "deepstack_visual_indexes": [0],
+}  # fmt: skip
+"""The part of Qwen3-VL that sees images."""
+
+
+def qwen_image21(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
+    """Qwen-Image 2.1, whose tokenizer is in the folder of its processor."""
+    encoder = transformers.Qwen3VLForConditionalGeneration(
+        transformers.Qwen3VLConfig(text_config=text_config(tokens, 2, head_dim=8), vision_config=SEEING)
+    )
+    denoiser = diffusers.QwenImage21Transformer2DModel(
+        num_layers=2, attention_head_dim=16, num_attention_heads=2, context_in_dim=16, axes_dims_rope=(8, 4, 4)
+    )
+    return diffusers.QwenImage21Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=diffusers.AutoencoderKLQwenImage21(base_dim=4, decoder_base_dim=4, num_res_blocks=1), text_encoder=encoder,
+        processor=transformers.Qwen3VLProcessor(
+            image_processor=transformers.Qwen2VLImageProcessor(),
+            tokenizer=transformers.AutoTokenizer.from_pretrained(folder),
+            video_processor=transformers.Qwen3VLVideoProcessor(), chat_template=CHAT,
+        ),
+        transformer=denoiser,
+    )  # fmt: skip
+
+
 def krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     """Krea 2 Raw."""
-    seeing = {
-        "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "deepstack_visual_indexes": [0],
-    }  # fmt: skip
     encoder = transformers.Qwen3VLModel(
-        transformers.Qwen3VLConfig(text_config=text_config(tokens, LAYERS_OF_KREA, head_dim=8), vision_config=seeing)
+        transformers.Qwen3VLConfig(text_config=text_config(tokens, LAYERS_OF_KREA, head_dim=8), vision_config=SEEING)
     )
     denoiser = diffusers.Krea2Transformer2DModel(
         num_layers=2, attention_head_dim=16, num_attention_heads=2, num_key_value_heads=1, intermediate_size=32, timestep_embed_dim=16,
@@ -141,7 +166,7 @@ def krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
-FAMILIES = {"flux2": flux2, "z_image": z_image, "qwen_image": qwen_image, "krea2": krea2}
+FAMILIES = {"flux2": flux2, "z_image": z_image, "qwen_image": qwen_image, "qwen_image21": qwen_image21, "krea2": krea2}
 
 
 def write(family: str, folder: Path) -> dict[str, int]:

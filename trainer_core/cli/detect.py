@@ -130,7 +130,7 @@ def _show(row: dict[str, Any]) -> None:
         show.line(f"    perhaps {row['guess']['title']}: {row['guess']['evidence']} ({row['guess']['basis']}; a guess)")
     for reason in row["evidence"]:
         show.line(f"    because {reason}", "dim")
-    if row["missing_parts"]:
+    if row["missing_parts"] and row["trainable_by"]:
         show.line(f"  needs companion files: {', '.join(row['missing_parts'])}")
     if row["role"] in trainable.BASES:
         show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine in this version'}")

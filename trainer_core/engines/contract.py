@@ -286,7 +286,8 @@ def _is_said(backend: Backend, before: Mapping[str, Any], path: str, value: Any)
     """Whether a Problem is about a change of a setting, or about what it is changed beside."""
     plans = (_made(backend, before), _made(backend, {**before, path: value}))
     said, told = (list(backend.problems(plan, MACHINE, NOT_KNOWN)) for plan in plans)
-    return told != said or not {each.path for each in told}.isdisjoint({path, *before} - _cell("", "").keys())
+    natives = {f"native.{engine}.{name}" for engine, table in before.get("native", {}).items() for name in table}
+    return told != said or not {each.path for each in told}.isdisjoint({path, *before, *natives} - _cell("", "").keys())
 
 
 def _claimed(backend: Backend, family: str, path: str, values: list[Any]) -> list[Any]:

@@ -65,7 +65,7 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
     claim = manifest.families.get(found.family or "")
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
-        return f"{manifest.title} does not train {found.family}{f': {reason}' if reason else '.'}"
+        return f"{manifest.title} does not train {_title(found.family)}{f': {reason}' if reason else '.'}"
     if found.apart and found.variant not in claim.also_trained:
         return found.apart
     if reason := claim.without.get(found.variant):
@@ -82,7 +82,8 @@ def _misfit(found: Detection, claim: FamilyClaim, engine: str) -> str:
             else f"{engine} reads this family from one .safetensors file, not from a diffusers folder."
         )
     if not claim.single_file:
-        return f"{engine} reads this family from a diffusers folder, not from a single file."
+        folder = "In a terminal, easel models download OWNER/NAME fetches it from its publisher's repository on the Hugging Face Hub."
+        return f"{engine} reads this family from a diffusers folder, not from a single file. {folder}"
     return _lacks(found, claim) or _odd_names(found, claim, engine)
 
 
@@ -127,6 +128,13 @@ def not_leading(found: Detection, setting: str, claim: FamilyClaim, engine: str)
         f"{engine} removes the prefix {found.prefix!r} only if the first name in the file has it, "
         f"and the first one is {found.first_name!r:.80}."
     )
+
+
+def _title(family: str | None) -> str:
+    from trainer_core.models.families import load_families
+
+    known = load_families().get(family or "")
+    return known.title if known else "an unknown family"
 
 
 def _noun(role: str) -> str:

@@ -9,7 +9,9 @@ from trainer_core.estimate import models
 from trainer_core.estimate.duration import files_kept, times_sampled
 from trainer_core.estimate.job import GIB, Workload, mean_area
 
-LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64), "vae_flux2": (8, 32)}
+LATENT = {
+    "vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_qwen21": (16, 64), "vae_hunyuan": (32, 64), "vae_flux2": (8, 32),
+}  # fmt: skip
 """By VAE: the pixels along one side of a latent position, and the number of channels."""
 CAPTION_BYTES = {
     "clip_l": 77 * 768 * 4,

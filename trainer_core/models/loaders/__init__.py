@@ -96,7 +96,17 @@ def judge(header: Header, family: str) -> list[Answer]:
         reason = "Easel does not know how this network is stored."
         return [Answer(program, "not known", reason) for program in PROGRAMS]
     answers = (_comfyui(found, header), _diffusers(found, header, family))
-    return [replace(answer, source=table.source(answer.program.lower(), family)) for answer in answers]
+    return [_recorded(answer, family) for answer in answers]
+
+
+def _recorded(answer: Answer, family: str) -> Answer:
+    """The answer with the version of the program that was recorded; "not known" if it was recorded for other families only."""
+    program = answer.program.lower()
+    if not table.is_recorded(program, family):
+        return Answer(
+            answer.program, "not known", f"Easel has not recorded which names {answer.program} knows of this model."
+        )
+    return replace(answer, source=table.source(program, family))
 
 
 @functools.cache

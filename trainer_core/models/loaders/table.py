@@ -61,6 +61,16 @@ def source(program: str, family: str = "") -> str:
     return str(own.get(program) or table()["source"].get(program, ""))
 
 
+@functools.lru_cache(maxsize=16)
+def is_recorded(program: str, family: str) -> bool:
+    """Whether the names that a program accepts in a family were recorded: it accepts at least one, or cannot load any network."""
+    if program == "diffusers" and has_no_loader(family):
+        return True
+    places_in_codes = {"comfyui": 0, "diffusers": 2}
+    codes = (code for naming in table()["families"].get(family, {}) for code in layers(family, naming).values())
+    return any(code.partition("|")[places_in_codes[program]] for code in codes)
+
+
 def has_no_loader(family: str) -> str:
     """The pipeline of diffusers that cannot load any network of a family; "" if it can."""
     return str(table().get("without", {}).get(family, ""))
