@@ -1,0 +1,45 @@
+"""Problems that SimpleTuner would have with control images, beside their number, which the core compares with the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backends.simpletuner.cell import SimpleTunerCell
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Fix, Problem
+
+INSIDE = "inside"
+"""The image processor is in the folder of the model, as diffusers saves it."""
+
+
+def check(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+    """The Problems of a plan with control images."""
+    if not plan.has_controls:
+        return
+    if cell.one_pair_a_step and plan.schedule.batch_size > 1:
+        # Source: helpers/models/qwen_image/model.py, _prepare_edit_batch_v2: it takes the images of a batch for those of the first.
+        message = "With control images SimpleTuner trains this model only with a batch size of 1: more stop it."
+        advice = "Gradient accumulation has the same effect."
+        yield Problem("schedule.batch_size", "error", f"{message} {advice}", Fix("Use 1", {"schedule.batch_size": 1}))
+    if cell.processor:
+        yield from _seen_by_the_text_encoder(plan, cell)
+
+
+def _seen_by_the_text_encoder(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+    """The Problems of a model whose text encoder is shown the control images, too."""
+    if plan.dataset.shuffle_captions:
+        # Source: TextEmbedCacheKey.DATASET_AND_FILENAME: the encoding is stored by the name of the image.
+        message = "SimpleTuner keeps one encoded caption for each pair, so the tags stay in one order."
+        fix = Fix("Turn it off", {"dataset.shuffle_captions": False})
+        yield Problem("dataset.shuffle_captions", "error", message, fix)
+    # Source: helpers/models/common.py, _resolve_qwen_processor_path: it is read from the folder of the text encoder, if that is set.
+    start = "The text encoder is shown the control images, too."
+    if plan.model.qwen:
+        message = f"{start} SimpleTuner reads its image processor from this folder, so it must have the file preprocessor_config.json."
+        yield Problem("model.qwen", "info", message)
+    elif cell.processor != INSIDE:
+        message = f"{start} SimpleTuner would fetch its image processor from {cell.processor} on the Hugging Face Hub when it starts."
+        advice = (
+            f"In a terminal: easel models download hf:{cell.processor}. Then choose that folder as the text encoder."
+        )
+        yield Problem("model.qwen", "error", f"{message} {advice}")
