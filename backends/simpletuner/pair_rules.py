@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backends.simpletuner.cell import SimpleTunerCell
+from trainer_core.plan import more_folders
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import LIST
 from trainer_core.problems import Fix, Problem
 
 INSIDE = "inside"
@@ -27,11 +29,16 @@ def check(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
 
 def _seen_by_the_text_encoder(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
     """The Problems of a model whose text encoder is shown the control images, too."""
-    if plan.dataset.shuffle_captions:
-        # Source: TextEmbedCacheKey.DATASET_AND_FILENAME: the encoding is stored by the name of the image.
-        message = "SimpleTuner keeps one encoded caption for each pair, so the tags stay in one order."
-        fix = Fix("Turn it off", {"dataset.shuffle_captions": False})
-        yield Problem("dataset.shuffle_captions", "error", message, fix)
+    for folder in plan.folders:
+        if folder.shuffle_captions and folder.controls_given:
+            # Source: TextEmbedCacheKey.DATASET_AND_FILENAME: the encoding is stored by the name of the image.
+            path, is_in_list = "dataset.shuffle_captions", folder.setting == LIST
+            message = "SimpleTuner keeps one encoded caption for each pair, so the tags stay in one order."
+            fix = Fix("Turn it off", {path: False})
+            if is_in_list:
+                fix = Fix("Turn it off", more_folders.changed(plan, folder, {"shuffle_captions": False}))
+            start = f"{folder.label}: " if is_in_list else ""
+            yield Problem(LIST if is_in_list else path, "error", f"{start}{message}", fix)
     # Source: helpers/models/common.py, _resolve_qwen_processor_path: it is read from the folder of the text encoder, if that is set.
     start = "The text encoder is shown the control images, too."
     if plan.model.qwen:
