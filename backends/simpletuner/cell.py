@@ -47,13 +47,10 @@ class SimpleTunerCell(Cell):
     """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
     control_flavour: str = ""
     """The flavour with which the engine shows the model control images; empty: the same."""
-    control_option: str = ""
-    """The engine's option that is turned on so that the model is shown control images; empty: it needs none."""
     one_pair_a_step: bool = False
     """Whether the engine stops with more than one image in a step if there are control images."""
-    processor: str = ""
-    """What prepares control images for the text encoder, if that is shown them, too: "inside" the folder of the model, or else the
-    name of a repository on the Hub."""
+    captions_see_controls: bool = False
+    """Whether the text encoder is shown the control images, too, by an image processor in the folder of the model."""
     samples: Literal["pairs", "prompts"] = "pairs"
     """Of what the engine makes samples if there are control images: of pairs of the dataset with their captions, or of the prompts."""
     component: Literal["unet", "transformer"]

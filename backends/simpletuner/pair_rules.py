@@ -10,9 +10,6 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST
 from trainer_core.problems import Fix, Problem
 
-INSIDE = "inside"
-"""The image processor is in the folder of the model, as diffusers saves it."""
-
 
 def check(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
     """The Problems of a plan with control images."""
@@ -23,11 +20,11 @@ def check(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
         message = "With control images SimpleTuner trains this model only with a batch size of 1: more stop it."
         advice = "Gradient accumulation has the same effect."
         yield Problem("schedule.batch_size", "error", f"{message} {advice}", Fix("Use 1", {"schedule.batch_size": 1}))
-    if cell.processor:
-        yield from _seen_by_the_text_encoder(plan, cell)
+    if cell.captions_see_controls:
+        yield from _seen_by_the_text_encoder(plan)
 
 
-def _seen_by_the_text_encoder(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+def _seen_by_the_text_encoder(plan: TrainingPlan) -> Iterator[Problem]:
     """The Problems of a model whose text encoder is shown the control images, too."""
     for folder in plan.folders:
         if folder.shuffle_captions and folder.controls_given:
@@ -40,13 +37,8 @@ def _seen_by_the_text_encoder(plan: TrainingPlan, cell: SimpleTunerCell) -> Iter
             start = f"{folder.label}: " if is_in_list else ""
             yield Problem(LIST if is_in_list else path, "error", f"{start}{message}", fix)
     # Source: helpers/models/common.py, _resolve_qwen_processor_path: it is read from the folder of the text encoder, if that is set.
-    start = "The text encoder is shown the control images, too."
     if plan.model.qwen:
-        message = f"{start} SimpleTuner reads its image processor from this folder, so it must have the file preprocessor_config.json."
-        yield Problem("model.qwen", "info", message)
-    elif cell.processor != INSIDE:
-        message = f"{start} SimpleTuner would fetch its image processor from {cell.processor} on the Hugging Face Hub when it starts."
-        advice = (
-            f"In a terminal: easel models download hf:{cell.processor}. Then choose that folder as the text encoder."
+        message = (
+            "The text encoder is shown the control images, too. SimpleTuner reads its image processor from this folder"
         )
-        yield Problem("model.qwen", "error", f"{message} {advice}")
+        yield Problem("model.qwen", "info", f"{message}, so it must have the file preprocessor_config.json.")

@@ -141,8 +141,6 @@ def _training(plan: TrainingPlan, cell: SimpleTunerCell) -> dict[str, Any]:
     if plan.has_controls:
         # All of an image's control images, instead of one of them at random.
         options["conditioning_multidataset_sampling"] = "combined"
-        if cell.control_option:
-            options[cell.control_option] = True
     if schedule.min_snr_gamma:
         options["snr_gamma"] = int(schedule.min_snr_gamma)
     if schedule.noise_offset:

@@ -23,7 +23,6 @@ MODELS = {
     "z_image": {"model.variant": "base"},
     "qwen_edit_2509": ONE_A_STEP,
     "qwen_edit_2511": ONE_A_STEP,
-    "seeing_krea2": {},
 }
 """What the plan of a model says more."""
 
@@ -83,8 +82,6 @@ def test_it_reads_every_control_image(python, caches, tmp_path):
 def test_it_trains_on_pairs(name, python, caches, tmp_path):
     make(python, "tiny_pipelines.py", name, tmp_path / name)
     values = {**SAMPLED, **MODELS[name]}
-    if (tmp_path / name / "seeing").is_dir():
-        values["model.qwen"] = tmp_path / name / "seeing"
     found = caches(tmp_path / name, (FIRST, SECOND) if name == "flux2" else (FIRST,), values)
     differ(found, sorted(found))
     assert "vae-controls-1" in found

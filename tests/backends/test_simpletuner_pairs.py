@@ -47,8 +47,6 @@ def test_a_folder_of_2509_without_the_newer_key_is_2509(tmp_path):
         ("qwen_image", {"model__variant": "edit-2511"}, {"model_flavour": "edit-v3"}),
         ("qwen_image", {"model__variant": "edit-2509"}, {"model_flavour": "edit-v2"}),
         ("qwen_image", {"model__variant": "image", "dataset__controls": ""}, {"model_flavour": "v1.0"}),
-        ("krea2", {"model__variant": "raw"}, {"krea2_reference_latents": True}),
-        ("krea2", {"model__variant": "raw", "dataset__controls": ""}, {}),
         ("flux2", {"model__variant": "klein-4b"}, {"model_flavour": "klein-4b"}),
     ],
 )
@@ -57,7 +55,6 @@ def test_simpletuner_is_told_how_a_family_is_shown_control_images(family, values
     spec = SIMPLETUNER.render(plan, engine_plans.place())
     config = json.loads(spec.files[PurePosixPath("engine/config.json")])
     assert words.items() <= config.items()
-    assert ("krea2_reference_latents" in config) == ("krea2_reference_latents" in words)
     assert unknown_keys(spec.files, recorded("4.10.1")) == []
 
 
@@ -76,14 +73,6 @@ EDIT = {"model__variant": "edit-2511", "dataset__controls": "/before"}
             "in one order",
         ),
         ("qwen_image", {**EDIT, "model__qwen": "/qwen"}, "model.qwen", "info", "preprocessor_config.json"),
-        ("krea2", {"dataset__controls": "/before"}, "model.qwen", "error", "hf:Qwen/Qwen3-VL-4B-Instruct"),
-        (
-            "krea2",
-            {"dataset__controls": "/before", "model__qwen": "/qwen"},
-            "model.qwen",
-            "info",
-            "preprocessor_config.json",
-        ),
         (
             "flux2",
             {"dataset__controls": "/before", "sampling__every_steps": 4},
@@ -114,3 +103,8 @@ def test_only_the_fix_of_a_folder_turns_off_its_shuffling():
     (problem,) = [each for each in said if "in one order" in each.message]
     assert problem.path == "dataset.subsets"
     assert problem.fix.changes["dataset.subsets"][0]["shuffle_captions"] is False
+
+
+@pytest.mark.parametrize("family", ["z_image", "krea2"])
+def test_a_text_encoder_of_its_own_is_not_offered_where_it_stops_the_engine(family):
+    assert "qwen" not in SIMPLETUNER.manifest.families[family].parts

@@ -188,20 +188,6 @@ def krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
-def seeing_krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
-    """Krea 2 Raw, beside a folder with its text encoder and what makes the input of that from captions and images."""
-    made = krea2(folder, tokens)
-    of_its_own = folder.parent / "seeing"
-    made.text_encoder.save_pretrained(of_its_own)
-    transformers.Qwen3VLProcessor(
-        transformers.Qwen2VLImageProcessor(patch_size=16),
-        made.tokenizer,
-        transformers.Qwen3VLVideoProcessor(),
-        chat_template=CHAT,
-    ).save_pretrained(of_its_own)
-    return made
-
-
 FAMILIES = {
     "flux2": flux2,
     "z_image": z_image,
@@ -210,7 +196,6 @@ FAMILIES = {
     "qwen_edit": qwen_edit,
     "qwen_edit_2509": qwen_edit_2509,
     "qwen_edit_2511": qwen_edit_2511,
-    "seeing_krea2": seeing_krea2,
 }
 
 

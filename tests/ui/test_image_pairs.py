@@ -67,7 +67,7 @@ def test_a_model_without_control_images_has_no_such_group(open_app, home):
 def test_a_model_that_is_shown_one_control_image_has_one_field_for_it(open_app, home):
     settings = prepare(home)
     draw_images(home / "before", [""] * 6)
-    model = recorded_headers.write("folder-krea2-raw", home / "models")
+    model = recorded_headers.write("folder-z-image", home / "models")
     found = open_app({**settings, "model.path": str(model)}, engine="simpletuner")
     wait_for(lambda: found.session.bench.state.facts.dataset is not None)
     pairs = found.dataset.pairs
