@@ -59,7 +59,8 @@ class ImagePairs:
         show(self.widget, bool(values["dataset.path"]) and is_used)
         self.widget.children[0].description = f"{TITLE}{said(values)}"
         self.needed.show_text(needed(session.scope.controls))
-        if is_used and session.scope.controls.least and self._opened_for != values["model.path"]:
+        is_lacking = session.scope.controls.least and not values[first]
+        if is_lacking and self._opened_for != values["model.path"]:
             # Once for each model that cannot be trained without them: whoever closes the group is not shown it again.
             self._opened_for = values["model.path"]
             self.widget.unfold()
