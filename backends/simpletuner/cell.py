@@ -53,6 +53,12 @@ class SimpleTunerCell(Cell):
     """What the pipeline uses instead of a guidance of 1 or less, which that option does not pass on; 0: that option passes on any."""
     control_flavour: str = ""
     """The flavour with which the engine shows the model control images; empty: the same."""
+    one_pair_a_step: bool = False
+    """Whether the engine stops with more than one image in a step if there are control images."""
+    captions_see_controls: bool = False
+    """Whether the text encoder is shown the control images, too, by an image processor in the folder of the model."""
+    samples: Literal["pairs", "prompts"] = "pairs"
+    """Of what the engine makes samples if there are control images: of pairs of the dataset with their captions, or of the prompts."""
     component: Literal["unet", "transformer"]
     """The subfolder of the denoiser in a diffusers folder."""
     targets: Layers

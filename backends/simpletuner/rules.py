@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.simpletuner import image_rules, render
+from backends.simpletuner import image_rules, pair_rules, render
 from backends.simpletuner.cell import SimpleTunerCell
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core import catalog
@@ -28,6 +28,7 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
     yield from _vae(plan, cell)
     yield from _text_encoder(plan)
     yield from image_rules.check(plan, installed, cell)
+    yield from pair_rules.check(plan, cell)
     yield from flavour_problems(cell, plan.model.variant)
     yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _optimizer(plan, installed)
@@ -135,12 +136,15 @@ def _samples(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
     sampling = plan.sampling
     if not sampling.every_steps:
         return
-    if plan.has_controls:
+    if plan.has_controls and cell.samples == "pairs":
         # Source: helpers/training/validation.py, retrieve_validation_edit_images; num_eval_images is 4.
         path = "sampling.prompts" if sampling.prompts else "sampling.prompt"
         message = "With control images SimpleTuner makes samples of 4 pairs of each image folder with their captions, and not of prompts."
         yield Problem(path, "info", message)
     else:
+        if plan.has_controls:
+            message = "SimpleTuner makes samples of the prompts alone with this model, without control images."
+            yield Problem("sampling.prompts" if sampling.prompts else "sampling.prompt", "info", message)
         yield from _same_for_all(plan)
     if not plan.sample_prompts[0].negative_prompt:
         fix = Fix("Fill it in", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})

@@ -26,7 +26,7 @@ class TestWhatIsNotAnImageToLearn:
         found = scan(tmp_path, rules, trigger="sks")
         assert named(found) == ["a.png"]
         assert f"1 file ({folder}/a.png)" in problem_of(found, "mask_left_out").message
-        assert "masks yet" in problem_of(found, "mask_left_out").message
+        assert "under Masks" in problem_of(found, "mask_left_out").message
 
     def test_a_mask_beside_its_image(self, tmp_path: Path) -> None:
         dataset(tmp_path, "a.png", "c_mask.png")
@@ -54,7 +54,7 @@ class TestWhatIsNotAnImageToLearn:
         dataset(tmp_path, "a.png", f"{folder}/w.png", without=(f"{folder}/w.png",))
         found = scan(tmp_path, rules, trigger="elena")
         assert named(found) == ["a.png"]
-        assert "regularisation" in problem_of(found, "regularisation").message
+        assert "under Class images" in problem_of(found, "regularisation").message
 
     @pytest.mark.parametrize("rules", [KOHYA, SIMPLETUNER])
     def test_the_folders_of_the_kohya_gui(self, tmp_path: Path, rules: DatasetRules) -> None:

@@ -232,8 +232,8 @@ def test_an_edit_model_can_be_trained_where_an_engine_claims_it():
     assert trainable.why_not(found, SIMPLETUNER.manifest) == ""
     assert trainable.why_not(replace(found, variant="fill"), SIMPLETUNER.manifest) == "It is FLUX.1 Kontext."
     # One row makes an edit variant of another family trainable, too.
-    qwen = replace(found, family="qwen_image", variant="edit")
-    for controls_of, is_trained in (({}, False), ({"edit": Controls(most=3, least=1)}, True)):
+    qwen = replace(found, family="qwen_image", variant="edit-2511")
+    for controls_of, is_trained in (({}, False), ({"edit-2511": Controls(most=3, least=1)}, True)):
         claim = FamilyClaim("qwen_image", {"lora": Cell(controls=controls_of)})
         manifest = replace(SIMPLETUNER.manifest, families={"qwen_image": claim}, refused={})
         assert (trainable.why_not(qwen, manifest) == "") == is_trained

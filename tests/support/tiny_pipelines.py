@@ -32,6 +32,7 @@ CHAT = (
     "<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+SEEING = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
 VAE_BLOCKS = 4
 LAYERS_OF_KLEIN, LAYERS_OF_KREA = 28, 36
 """The engine reads the hidden states up to these layers."""
@@ -108,32 +109,50 @@ def text_config(tokens: int, layers: int, **more: object) -> dict[str, object]:
     }  # fmt: skip
 
 
-def qwen_image(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
-    """Qwen-Image."""
-    seeing = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
-    encoder = transformers.Qwen2_5_VLForConditionalGeneration(
-        transformers.Qwen2_5_VLConfig(text_config=text_config(tokens, 2), vision_config=seeing)
+def qwen_encoder(folder: Path, tokens: int) -> transformers.PreTrainedModel:
+    """The text encoder of Qwen-Image."""
+    return transformers.Qwen2_5_VLForConditionalGeneration(
+        transformers.Qwen2_5_VLConfig(text_config=text_config(tokens, 2), vision_config=SEEING, **vision_tokens(folder))
     )
-    denoiser = diffusers.QwenImageTransformer2DModel(
+
+
+def qwen_denoiser() -> torch.nn.Module:
+    """The denoiser of Qwen-Image, and of its editions that edit images."""
+    return diffusers.QwenImageTransformer2DModel(
         in_channels=64, out_channels=16, num_layers=2, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=16,
         axes_dims_rope=(8, 4, 4),
     )  # fmt: skip
+
+
+def vision_tokens(folder: Path) -> dict[str, int]:
+    """The ids of the tokens that stand for images in a caption."""
+    ids = transformers.AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(list(SPECIAL[3:]))
+    names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    return dict(zip(names, ids, strict=True))
+
+
+def processor(folder: Path) -> transformers.ProcessorMixin:
+    """What makes the input of the text encoder from captions and images."""
+    return transformers.Qwen2VLProcessor(
+        transformers.Qwen2VLImageProcessor(),
+        transformers.AutoTokenizer.from_pretrained(folder),
+        transformers.Qwen2VLVideoProcessor(),
+    )
+
+
+def qwen_image(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
+    """Qwen-Image."""
     return diffusers.QwenImagePipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), vae=qwen_vae(), text_encoder=encoder,
-        tokenizer=transformers.AutoTokenizer.from_pretrained(folder), transformer=denoiser,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), vae=qwen_vae(),
+        text_encoder=qwen_encoder(folder, tokens), tokenizer=transformers.AutoTokenizer.from_pretrained(folder),
+        transformer=qwen_denoiser(),
     )  # fmt: skip
-
-
-SEEING = {
-    "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16, "deepstack_visual_indexes": [0],
-}  # fmt: skip
-"""The part of Qwen3-VL that sees images."""
 
 
 def qwen_image21(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     """Qwen-Image 2.1, whose tokenizer is in the folder of its processor."""
     encoder = transformers.Qwen3VLForConditionalGeneration(
-        transformers.Qwen3VLConfig(text_config=text_config(tokens, 2, head_dim=8), vision_config=SEEING)
+        transformers.Qwen3VLConfig(text_config=text_config(tokens, 2, head_dim=8), vision_config={**SEEING, "deepstack_visual_indexes": [0]})
     )
     denoiser = diffusers.QwenImage21Transformer2DModel(
         num_layers=2, attention_head_dim=16, num_attention_heads=2, context_in_dim=16, axes_dims_rope=(8, 4, 4)
@@ -150,10 +169,35 @@ def qwen_image21(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
+def qwen_edit(folder: Path, tokens: int, kind: str = "QwenImageEditPipeline") -> diffusers.DiffusionPipeline:
+    """Qwen-Image-Edit."""
+    return getattr(diffusers, kind)(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), vae=qwen_vae(),
+        text_encoder=qwen_encoder(folder, tokens), tokenizer=transformers.AutoTokenizer.from_pretrained(folder),
+        processor=processor(folder), transformer=qwen_denoiser(),
+    )  # fmt: skip
+
+
+def qwen_edit_2509(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
+    """Qwen-Image-Edit-2509."""
+    return qwen_edit(folder, tokens, "QwenImageEditPlusPipeline")
+
+
+def qwen_edit_2511(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
+    """Qwen-Image-Edit-2511, whose control images have the timestep 0."""
+    made = qwen_edit_2509(folder, tokens)
+    made.transformer.register_to_config(zero_cond_t=True)
+    return made
+
+
 def krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     """Krea 2 Raw."""
     encoder = transformers.Qwen3VLModel(
-        transformers.Qwen3VLConfig(text_config=text_config(tokens, LAYERS_OF_KREA, head_dim=8), vision_config=SEEING)
+        transformers.Qwen3VLConfig(
+            text_config=text_config(tokens, LAYERS_OF_KREA, head_dim=8),
+            vision_config={**SEEING, "deepstack_visual_indexes": [0]},
+            **vision_tokens(folder),
+        )
     )
     denoiser = diffusers.Krea2Transformer2DModel(
         num_layers=2, attention_head_dim=16, num_attention_heads=2, num_key_value_heads=1, intermediate_size=32, timestep_embed_dim=16,
@@ -166,7 +210,16 @@ def krea2(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
-FAMILIES = {"flux2": flux2, "z_image": z_image, "qwen_image": qwen_image, "qwen_image21": qwen_image21, "krea2": krea2}
+FAMILIES = {
+    "flux2": flux2,
+    "z_image": z_image,
+    "qwen_image": qwen_image,
+    "qwen_image21": qwen_image21,
+    "krea2": krea2,
+    "qwen_edit": qwen_edit,
+    "qwen_edit_2509": qwen_edit_2509,
+    "qwen_edit_2511": qwen_edit_2511,
+}
 
 
 def write(family: str, folder: Path) -> dict[str, int]:

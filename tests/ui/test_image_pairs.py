@@ -20,6 +20,12 @@ def app(open_app, home):
 def test_control_folders_are_chosen_and_the_pairs_shown_beside_each_other(app, home):
     pairs = app.dataset.pairs
     assert on_page(pairs.widget)
+    # It is open, because the model cannot be trained without; and stays closed once it was closed.
+    assert pairs.widget.children[0].value
+    assert "For each image it needs 1 to 3 control images of the same name" in pairs.needed.value
+    pairs.widget.children[0].value = False
+    app.session.show()
+    assert not pairs.widget.children[0].value
     app._seek("dataset.controls")
     assert {"dataset.controls", "dataset.only_pairs"} <= set(app.settings.controls)
     enter(app.settings.controls["dataset.controls"].control, str(home / "before"))
@@ -56,6 +62,21 @@ def test_images_and_control_images_without_a_partner_are_listed_and_can_be_left_
 def test_a_model_without_control_images_has_no_such_group(open_app, home):
     found = open_app(prepare(home))
     assert not on_page(found.dataset.pairs.widget)
+
+
+def test_a_model_that_is_shown_one_control_image_has_one_field_for_it(open_app, home):
+    settings = prepare(home)
+    draw_images(home / "before", [""] * 6)
+    model = recorded_headers.write("folder-z-image", home / "models")
+    found = open_app({**settings, "model.path": str(model)}, engine="simpletuner")
+    wait_for(lambda: found.session.bench.state.facts.dataset is not None)
+    pairs = found.dataset.pairs
+    assert not pairs.widget.children[0].value
+    assert "can also be trained with a control image for each image" in pairs.needed.value
+    found._seek("dataset.controls")
+    enter(found.settings.controls["dataset.controls"].control, str(home / "before"))
+    shown = [name for name in ("controls", "controls_2") if on_page(found.settings.controls[f"dataset.{name}"].widget)]
+    assert shown == ["controls"]
 
 
 def test_a_further_folder_has_fields_for_its_own(app, home):

@@ -41,12 +41,12 @@ DEFECTS: Mapping[str, Defect] = {
     "mask_left_out": Defect(
         "warning",
         "it is a mask for another image, so it is not trained",
-        "Easel does not train with masks yet. Rename it to train it as an image.",
+        "To train with masks, choose their folder under Masks. Rename it to train it as an image.",
     ),
     "regularisation": Defect(
         "warning",
         "it is a regularisation image, so it is not trained as the subject",
-        "Easel does not train with regularisation images yet. Rename its folder to train it like any other image.",
+        "To train with it, choose its folder under Class images. Rename the folder to train it like any other image.",
     ),
     "condition": Defect(
         "warning",

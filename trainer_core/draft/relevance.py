@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from trainer_core import catalog
 from trainer_core.draft.facts import zero_terminal_snr
 from trainer_core.draft.layers import Draft, Source
+from trainer_core.engines.claim import Controls
 from trainer_core.plan import fields
+from trainer_core.plan.subsets import CONTROLS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,6 +62,12 @@ class Scope:
         said = self._text("model.prediction") or (self.detection.prediction if self.detection else "") or ""
         possible = self.claim.possible(said) if self.claim else ()
         return possible[0] if len(possible) == 1 else said
+
+    @property
+    def controls(self) -> Controls:
+        """How many control images the engine shows this model for each image."""
+        variant = self.detection.variant if self.detection else None
+        return self.claim.cell(self._text("model.method")).controls_of(variant) if self.claim else Controls()
 
     def is_set(self, path: str) -> bool:
         """Whether a setting differs from its default."""
@@ -145,6 +153,8 @@ class Scope:
         claim, about = self.claim, field.about
         if about.part:
             return claim is not None and field.name in claim.parts
+        if about.claim == "controls":
+            return self.controls.most > (CONTROLS.index(field.name) if field.name in CONTROLS else 0)
         if about.claim:
             return claim is not None and bool(getattr(claim.cell(self._text("model.method")), about.claim))
         if about.choices == "methods":

@@ -66,10 +66,10 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
         return f"{manifest.title} does not train {_title(found.family)}{f': {reason}' if reason else '.'}"
-    if found.apart and found.variant not in claim.also_trained:
-        return found.apart
     if reason := claim.without.get(found.variant):
         return reason
+    if found.apart and found.variant not in claim.also_trained:
+        return found.apart
     return _misfit(found, claim, manifest.title)
 
 

@@ -27,21 +27,33 @@ def card(heading: str, *children: Widget) -> VBox:
     return VBox([Paragraph(heading, "heading"), *children], classes=("easel-card",))
 
 
-def fold(views: Views, title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> VBox:
+class Fold(VBox):
     """A group that a button opens; its content is made when it is first opened, so that closed groups cost no time at the start.
 
     Not an Accordion: its headers cannot be reached with the keyboard.
     """
-    button = ToggleButton(description=title, classes=("easel-fold",))
-    inside = VBox(classes=(FOLDED, *classes))
 
-    def turn(is_open: bool) -> None:
-        if is_open and not inside.children:
-            inside.children = tuple(content())
-        (inside.remove_class if is_open else inside.add_class)(FOLDED)
+    def __init__(self, views: Views, title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> None:
+        self._content = content
+        self._inside = VBox(classes=(FOLDED, *classes))
+        button = ToggleButton(description=title, classes=("easel-fold",))
+        button.observe(views.handler(self._turn), "value")
+        super().__init__([button, self._inside], classes=("easel-group",))
 
-    button.observe(views.handler(turn), "value")
-    return VBox([button, inside], classes=("easel-group",))
+    def unfold(self) -> None:
+        """Opens the group, also while the views are shown, when what a button changes is ignored."""
+        self.children[0].value = True
+        self._turn(True)
+
+    def _turn(self, is_open: bool) -> None:
+        if is_open and not self._inside.children:
+            self._inside.children = tuple(self._content())
+        (self._inside.remove_class if is_open else self._inside.add_class)(FOLDED)
+
+
+def fold(views: Views, title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> Fold:
+    """A group that a button opens, with these classes on its content."""
+    return Fold(views, title, content, *classes)
 
 
 class Step:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trainer_core.datasets.scan import Dataset, DatasetImage
+    from trainer_core.engines.claim import Controls
     from trainer_ui.panels.settings import Settings
     from trainer_ui.session import Session
     from trainer_ui.widgets import Widget
@@ -33,14 +34,16 @@ class ImagePairs:
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session, self.settings = session, settings
+        self.needed = Paragraph("", "small")
         self.counts = Paragraph("", "small", role="status")
         self.unmatched = Paragraph("", "small", "warn")
         self.pairs = Gallery("Pairs of images")
         self.widget = fold(session, TITLE, self._content, "easel-pairs-shown")
         self._files: tuple[object, ...] = ()
+        self._opened_for = ""
 
     def _content(self) -> Sequence[Widget]:
-        return [self.settings.front(SHOWN), self.counts, self.unmatched, self.pairs]
+        return [self.needed, self.settings.front(SHOWN), self.counts, self.unmatched, self.pairs]
 
     def open_for(self, path: str) -> None:
         """Opens the group if the setting is in it, so that its control is there."""
@@ -55,6 +58,13 @@ class ImagePairs:
         is_used = session.scope.shows(first, session.bench.state.draft.source_of(first))
         show(self.widget, bool(values["dataset.path"]) and is_used)
         self.widget.children[0].description = f"{TITLE}{said(values)}"
+        self.needed.show_text(needed(session.scope.controls))
+        is_lacking = session.scope.controls.least and not values[first]
+        if is_lacking and self._opened_for != values["model.path"]:
+            # Once for each model that cannot be trained without them: whoever closes the group is not shown it again.
+            self._opened_for = values["model.path"]
+            self.widget.unfold()
+            self.settings.show()
         found = dataset if dataset is not None and dataset.controls else None
         self.counts.show_text(counted(found) if found is not None else "")
         self.unmatched.show_text(unmatched(found) if found is not None else "")
@@ -63,6 +73,17 @@ class ImagePairs:
         if files != self._files:
             self._files = files
             self.pairs.show_images([tile for image, controls in pairs for tile in _row(image, controls)])
+
+
+def needed(controls: Controls) -> str:
+    """What a model is shown for each image, as a sentence."""
+    if not controls.most:
+        return ""
+    many = f"up to {controls.most} control images" if controls.most > 1 else "a control image"
+    if not controls.least:
+        return f"This model can also be trained with {many} for each image, of the same name."
+    many = f"{controls.least} to {controls.most} control images" if controls.most > controls.least else many
+    return f"This model edits images. For each image it needs {many} of the same name: what it is shown, such as the image before the edit."
 
 
 def paired(dataset: Dataset) -> list[tuple[DatasetImage, list[DatasetImage]]]:
