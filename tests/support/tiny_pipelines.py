@@ -152,7 +152,9 @@ def qwen_image(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
 def qwen_image21(folder: Path, tokens: int) -> diffusers.DiffusionPipeline:
     """Qwen-Image 2.1, whose tokenizer is in the folder of its processor."""
     encoder = transformers.Qwen3VLForConditionalGeneration(
-        transformers.Qwen3VLConfig(text_config=text_config(tokens, 2, head_dim=8), vision_config={**SEEING, "deepstack_visual_indexes": [0]})
+        transformers.Qwen3VLConfig(
+            text_config=text_config(tokens, 2, head_dim=8), vision_config={**SEEING, "deepstack_visual_indexes": [0]}
+        )
     )
     denoiser = diffusers.QwenImage21Transformer2DModel(
         num_layers=2, attention_head_dim=16, num_attention_heads=2, context_in_dim=16, axes_dims_rope=(8, 4, 4)
