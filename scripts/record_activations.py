@@ -33,9 +33,11 @@ from activation_models import (
     empty,
     flux2,
     hunyuan_image,
+    kandinsky5_image,
     krea2,
     lumina2,
     packed,
+    pixart,
     qwen_image,
     sd3,
     sdxl,
@@ -178,6 +180,9 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "qwen_image": (qwen_image, 16),
     "krea2": (krea2, 16),
     "z_image": (z_image, 16),
+    "pixart-sigma": (lambda: pixart("pixart-sigma"), 16),
+    "pixart-900m": (lambda: pixart("pixart-900m"), 16),
+    "kandinsky5_image": (kandinsky5_image, 16),
 }
 """The models, and how many pixels one position of the model has on each side."""
 
