@@ -178,6 +178,17 @@ def kandinsky5_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def longcat_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """LongCat-Image with 512 text tokens. Sizes: the row of record_families.py."""
+    return diffusers.LongCatImageTransformer2DModel(**recorded("longcat-image-6b")), lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 64),
+        "encoder_hidden_states": empty(1, 512, 3584),
+        "timestep": empty(1),
+        "img_ids": empty((side // 16) ** 2, 3),
+        "txt_ids": empty(512, 3),
+    }
+
+
 class Listed(torch.nn.Module):
     """Z-Image, which takes and returns a list of images, as a model that returns one tensor."""
 

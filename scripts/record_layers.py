@@ -195,6 +195,10 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "folder": "folder-kandinsky5-image", "groups": (KANDINSKY5, IN_KANDINSKY5), "encoders": ["qwen_vl", "clip_l"],
         "trained": [],
     },
+    "longcat_image": {
+        "family": "longcat_image", "original": ("folder-longcat-image-6b", DIFFUSERS, CUT), "folder": "folder-longcat-image-6b",
+        "encoders": ["qwen_vl"], "trained": [],
+    },
 }  # fmt: skip
 """By id. `split`: an engine loads the original layout with queries, keys and values as layers of their own. `groups`: the
 groups and targets in the layout of diffusers where they are not the usual ones."""
