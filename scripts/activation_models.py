@@ -170,6 +170,39 @@ def krea2() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def pixart(row: str) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """PixArt Sigma with 300 text tokens, none of them masked. Sizes: the row of record_families.py."""
+    return diffusers.PixArtTransformer2DModel(**recorded(row)), lambda side: {
+        "hidden_states": empty(1, 4, side // 8, side // 8),
+        "encoder_hidden_states": empty(1, 300, 4096),
+        "timestep": empty(1),
+        "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
+    }
+
+
+def kandinsky5_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """Kandinsky 5 for images with 256 text tokens."""
+    return diffusers.Kandinsky5Transformer3DModel(**recorded("kandinsky5-image")), lambda side: {
+        "hidden_states": empty(1, 1, side // 8, side // 8, 16),
+        "encoder_hidden_states": empty(1, 256, 3584),
+        "pooled_projections": empty(1, 768),
+        "timestep": empty(1),
+        "visual_rope_pos": [torch.arange(1), torch.arange(side // 16), torch.arange(side // 16)],
+        "text_rope_pos": torch.arange(256),
+    }
+
+
+def longcat_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """LongCat-Image with 512 text tokens. Sizes: the row of record_families.py."""
+    return diffusers.LongCatImageTransformer2DModel(**recorded("longcat-image-6b")), lambda side: {
+        "hidden_states": empty(1, (side // 16) ** 2, 64),
+        "encoder_hidden_states": empty(1, 512, 3584),
+        "timestep": empty(1),
+        "img_ids": empty((side // 16) ** 2, 3),
+        "txt_ids": empty(512, 3),
+    }
+
+
 class Listed(torch.nn.Module):
     """Z-Image, which takes and returns a list of images, as a model that returns one tensor."""
 

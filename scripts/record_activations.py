@@ -33,9 +33,12 @@ from activation_models import (
     empty,
     flux2,
     hunyuan_image,
+    kandinsky5_image,
     krea2,
+    longcat_image,
     lumina2,
     packed,
+    pixart,
     qwen_image,
     qwen_image21,
     sd3,
@@ -180,6 +183,10 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "qwen_image21": (qwen_image21, 16),
     "krea2": (krea2, 16),
     "z_image": (z_image, 16),
+    "pixart-sigma": (lambda: pixart("pixart-sigma"), 16),
+    "pixart-900m": (lambda: pixart("pixart-900m"), 16),
+    "kandinsky5_image": (kandinsky5_image, 16),
+    "longcat_image": (longcat_image, 16),
 }
 """The models, and how many pixels one position of the model has on each side."""
 

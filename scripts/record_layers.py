@@ -99,6 +99,16 @@ KREA2 = {
     "mlp": r"^blocks\.\d+\.mlp\.",
     "others": r"^(first|last\.linear|tmlp\.\d|tproj\.1|txtmlp\.\d|txtfusion\..*)$",
 }
+KANDINSKY5 = {
+    "attention": r"attention\.to_(query|key|value)$",
+    "out": r"attention\.out_layer$",
+    "mlp": r"\.feed_forward\.",
+    "modulation": r"_modulation\.",
+}
+IN_KANDINSKY5 = {
+    "lora": ["attention"], "attention": ["attention", "out"], "attention_mlp": ["attention", "out", "mlp"],
+    "full": ["attention", "out", "mlp", "modulation"],
+}  # fmt: skip
 BLOCKS = ["attention", "mlp", "modulation"]
 IN_BLOCKS = {"lora": BLOCKS, "attention": ["attention"], "attention_mlp": BLOCKS, "full": BLOCKS}
 CUT = {
@@ -182,6 +192,22 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "family": "krea2", "original": ("krea2", KREA2, {**ATTENTION_MLP, "lora": list(KREA2), "full": list(KREA2)}),
         "folder": "folder-krea2", "encoders": ["qwen3_vl_4b"], "trained": [], "vae": "vae_qwen",
     },
+    **{
+        f"pixart-{variant}": {
+            "family": "pixart", "variant": variant, "original": (f"folder-pixart-{variant}", DIFFUSERS, CUT),
+            "folder": f"folder-pixart-{variant}", "encoders": ["t5xxl"], "trained": [], "vae": "vae_sd",
+        }
+        for variant in ("sigma", "900m")
+    },
+    "kandinsky5_image": {
+        "family": "kandinsky5_image", "original": ("folder-kandinsky5-image", KANDINSKY5, IN_KANDINSKY5),
+        "folder": "folder-kandinsky5-image", "groups": (KANDINSKY5, IN_KANDINSKY5), "encoders": ["qwen_vl", "clip_l"],
+        "trained": [],
+    },
+    "longcat_image": {
+        "family": "longcat_image", "original": ("folder-longcat-image-6b", DIFFUSERS, CUT), "folder": "folder-longcat-image-6b",
+        "encoders": ["qwen_vl"], "trained": [],
+    },
 }  # fmt: skip
 """By id. `split`: an engine loads the original layout with queries, keys and values as layers of their own. `groups`: the
 groups and targets in the layout of diffusers where they are not the usual ones."""
@@ -194,7 +220,7 @@ PARTS = {
 }  # fmt: skip
 TIED = ("qwen3_4b", "qwen3_vl_4b")
 """Text encoders that use their embeddings as last layer, too: their files have no lm_head. Source: their config.json."""
-SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|layers|blocks|transformer_blocks)\.(\d+)\."
+SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|layers|blocks|(?:text_|visual_)?transformer_blocks)\.(\d+)\."
 
 
 def shapes(name: str, inside: str = "") -> Shapes:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import diffusers
+import tiny_tail
 import torch
 import transformers
 from safetensors.torch import load_file
@@ -227,8 +228,11 @@ FAMILIES = {
 def write(family: str, folder: Path) -> dict[str, int]:
     """Writes the folder of a family; returns how many weights each part has."""
     torch.manual_seed(0)
-    tokens = tokenizer(folder / "tokenizer")
-    pipeline = FAMILIES[family](folder / "tokenizer", tokens)
+    if family in tiny_tail.FAMILIES:
+        pipeline = tiny_tail.FAMILIES[family]()
+    else:
+        tokens = tokenizer(folder / "tokenizer")
+        pipeline = FAMILIES[family](folder / "tokenizer", tokens)
     pipeline.save_pretrained(folder)
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}

@@ -33,6 +33,19 @@ class Controls:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forced:
+    """A setting whose number the engine replaces by `value` for a family, and `why`; `is_highest`: only if it is higher."""
+
+    value: float
+    why: str
+    is_highest: bool = False
+
+    def allows(self, number: float) -> bool:
+        """Whether the engine trains with this number."""
+        return number <= self.value if self.is_highest else number == self.value
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """What an engine supports for one family and method, as far as Easel's core reads it.
 
@@ -141,6 +154,10 @@ class FamilyClaim:
 
     `without` are variants that it does not train although others of the family are trained, each with the reason.
 
+    `unproved` is the sentence about what was tried instead of real weights; "" if the family was trained with them, or if it
+    is not known to differ. `notes` are more sentences that are said before a start; `forced` are settings that the engine replaces,
+    by path.
+
     `part_layouts` and `part_prefixes` are the same for the file of each part, by setting; a setting that is missing there may
     have any. The first of each is what Easel renames a file to. `leading_prefixes` are the settings ("path" is the
     model) whose prefix the loader removes only if the first name in the file, in alphabetical order, has it. `any_ending` are the settings
@@ -165,6 +182,9 @@ class FamilyClaim:
     single_file: bool = True
     variants: tuple[str, ...] = ()
     without: Mapping[str, str] = field(default_factory=dict)
+    unproved: str = ""
+    notes: tuple[str, ...] = ()
+    forced: Mapping[str, Forced] = field(default_factory=dict)
     sample_step: int | None = None
     part_layouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     part_prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

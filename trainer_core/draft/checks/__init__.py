@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from trainer_core.draft.checks import (
     choices,
+    claimed,
     class_images,
     controls,
     dataset,
@@ -71,6 +72,9 @@ RULES: tuple[Rule, ...] = (
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.settings_suit_model,
+    claimed.family_is_proved,
+    claimed.notes_are_read,
+    claimed.settings_are_not_replaced,
     choices.native_tables_are_read,
     choices.native_files_are_there,
     choices.optimizer_works_here,

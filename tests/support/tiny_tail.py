@@ -1,0 +1,137 @@
+"""Tiny pipelines of the families that SimpleTuner trains and that were not tried with real weights; `tiny_pipelines.py` writes them.
+
+Their tokenizers are made here, because T5, CLIP and Qwen each need their own.
+"""
+
+# pyright: reportMissingImports=false, reportCallIssue=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import diffusers
+import torch
+import transformers
+from tokenizers import pre_tokenizers
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CLIP_PIECES = {
+    piece: number
+    for number, piece in enumerate(
+        ("<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS))
+    )
+}
+VAE_BLOCKS = 4
+
+
+def kl_vae(channels: int, **more: object) -> torch.nn.Module:
+    """A VAE of images, that makes them eight times smaller."""
+    return diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * VAE_BLOCKS, up_block_types=("UpDecoderBlock2D",) * VAE_BLOCKS,
+        block_out_channels=(8,) * VAE_BLOCKS, layers_per_block=1, latent_channels=channels, norm_num_groups=4, sample_size=64,
+        **more,
+    )  # fmt: skip
+
+
+def awake(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with random weights where it begins with zeros: behind those nothing would be learnt in a few steps."""
+    for weight in model.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.1)
+    return model
+
+
+def pixart() -> diffusers.DiffusionPipeline:
+    """PixArt Sigma: by the number of its blocks it is recognised."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in LETTERS)]
+    tokenizer = transformers.T5Tokenizer(vocab=pieces, extra_ids=0)
+    encoder = transformers.T5EncoderModel(
+        transformers.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=16, num_layers=2, num_heads=4)
+    )
+    denoiser = diffusers.PixArtTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, caption_channels=32, sample_size=8,
+        use_additional_conditions=False,
+    )  # fmt: skip
+    return diffusers.PixArtSigmaPipeline(
+        tokenizer=tokenizer, text_encoder=encoder, vae=kl_vae(4), transformer=denoiser,
+        scheduler=diffusers.DPMSolverMultistepScheduler(),
+    )  # fmt: skip
+
+
+def qwen_tokenizer() -> transformers.PreTrainedTokenizer:
+    """A tokenizer of bytes with Qwen's special tokens."""
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    fast = transformers.Qwen2Tokenizer(
+        vocab=letters, merges=[], unk_token=None, pad_token=SPECIAL[0], eos_token=SPECIAL[2]
+    )
+    fast.add_special_tokens({"additional_special_tokens": list(SPECIAL[1:])})
+    return fast
+
+
+def qwen_processor(fast: transformers.PreTrainedTokenizer) -> transformers.ProcessorMixin:
+    """The tokenizer, with what prepares images for the same text encoder."""
+    return transformers.Qwen2VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(), tokenizer=fast,
+        video_processor=transformers.Qwen2VLVideoProcessor(),
+    )  # fmt: skip
+
+
+def qwen_vl(tokens: int) -> transformers.PreTrainedModel:
+    """The text encoder of Kandinsky 5 and LongCat-Image."""
+    text = {
+        "vocab_size": tokens, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]},
+    }  # fmt: skip
+    seeing = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    return transformers.Qwen2_5_VLForConditionalGeneration(
+        transformers.Qwen2_5_VLConfig(text_config=text, vision_config=seeing)
+    )
+
+
+def kandinsky5_image() -> diffusers.DiffusionPipeline:
+    """Kandinsky 5 for images."""
+    fast = qwen_tokenizer()
+    clip = transformers.CLIPTokenizer(vocab=CLIP_PIECES, merges=[])
+    encoder = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            vocab_size=len(clip), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+            projection_dim=16, bos_token_id=0, eos_token_id=1,
+        )
+    )  # fmt: skip
+    denoiser = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=16, in_text_dim=16, in_text_dim2=16, time_dim=16, out_visual_dim=16, model_dim=16, ff_dim=32,
+        num_text_blocks=1, num_visual_blocks=2, axes_dims=(4, 2, 2),
+    )  # fmt: skip
+    return diffusers.Kandinsky5T2IPipeline(
+        transformer=awake(denoiser), vae=kl_vae(16, scaling_factor=0.3611), text_encoder=qwen_vl(len(fast)),
+        tokenizer=qwen_processor(fast), text_encoder_2=encoder, tokenizer_2=clip,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )  # fmt: skip
+
+
+def longcat_image() -> diffusers.DiffusionPipeline:
+    """LongCat-Image."""
+    fast = qwen_tokenizer()
+    denoiser = diffusers.LongCatImageTransformer2DModel(
+        num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=16,
+        pooled_projection_dim=16, axes_dims_rope=[8, 4, 4],
+    )  # fmt: skip
+    return diffusers.LongCatImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=kl_vae(16, scaling_factor=0.3611, shift_factor=0.1159), text_encoder=qwen_vl(len(fast)), tokenizer=fast,
+        text_processor=qwen_processor(fast), transformer=denoiser,
+    )  # fmt: skip
+
+
+FAMILIES = {
+    "pixart": pixart,
+    "kandinsky5_image": kandinsky5_image,
+    "longcat_image": longcat_image,
+}
