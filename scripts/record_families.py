@@ -102,7 +102,7 @@ ROWS = (
         {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680, "guidance_embeds": False},
         KLEIN, "klein-4b"),
     Row("qwen-image", "qwen_image", "QwenImagePipeline", variant="image"),
-    Row("qwen-image-edit", "qwen_image", "QwenImageEditPlusPipeline", variant="edit"),
+    Row("qwen-image-edit", "qwen_image", "QwenImageEditPlusPipeline", variant="edit-2509"),
     Row("qwen-image-layered", "qwen_image", "QwenImageLayeredPipeline", {"use_additional_t_cond": True},
         "option of the class", "layered"),
     Row("z-image", "z_image", "ZImagePipeline", variant="base"),
