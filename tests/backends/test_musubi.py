@@ -131,7 +131,15 @@ def test_a_run_that_continues_does_not_load_the_text_encoder_for_captions_that_a
     for name in ("1-a [b]", "2-c"):
         (tmp_path / "images" / f"{name}.txt").touch()
     (tmp_path / "cache" / "1-a [b]_qi_te.safetensors").touch()
-    there = ("--images", str(tmp_path / "images"), ".txt", str(tmp_path / "cache"), "--", str(tmp_path / "program.py"), "x")
+    there = (
+        "--images",
+        str(tmp_path / "images"),
+        ".txt",
+        str(tmp_path / "cache"),
+        "--",
+        str(tmp_path / "program.py"),
+        "x",
+    )
 
     def says() -> str:
         return subprocess.run([sys.executable, command[1], *there], capture_output=True, text=True, check=True).stdout

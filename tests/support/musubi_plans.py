@@ -53,7 +53,11 @@ EDITS = {
 def full_plan(family: str, method: str = "lora", **values):
     """A plan of a cell with all the files its model needs beside it."""
     parts = {f"model__{part}": f"/models/{part}.safetensors" for part in backend.manifest.families[family].parts}
-    usual = {"dataset__bucket_step": 16, "memory__cache_text_encoder": True, **(EDITS["flux"] if family == "flux" else {})}
+    usual = {
+        "dataset__bucket_step": 16,
+        "memory__cache_text_encoder": True,
+        **(EDITS["flux"] if family == "flux" else {}),
+    }
     return engine_plans.plan(
         family, **{"model__method": method, "model__path": "/models/base.safetensors", **usual, **parts, **values}
     )

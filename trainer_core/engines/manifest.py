@@ -226,7 +226,9 @@ class BackendManifest:
             refuse_unknown(names, known, f"{self.folder / FILE} [{table}]", BackendError, HINT)
         _ = self.options, self.diagnosis
         for family, claim in self.families.items():
-            refuse_unknown(claim.hub_of(""), self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT)
+            refuse_unknown(
+                claim.hub_of(""), self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT
+            )
         native = {name for topic in self.options.native.values() for name in topic}
         for key in ("bucket_options", "fills"):
             if unknown := {*getattr(self.dataset, key)} - native:
