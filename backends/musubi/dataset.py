@@ -20,6 +20,9 @@ CACHE = "cache"
 """The folder of the run with the encoded images and captions: the engine trains what is there, so no other run may use it."""
 
 PAIRS = PurePosixPath("engine")
+OWN_SHAPES = 256
+"""The lowest resolution at which control images keep their own aspect ratio. Source: dataset/bucket.py, calculate_bucket_resolution: it
+divides by 0 for an image that would become 32 pixels wide; at this resolution that is one 28 times as high as wide."""
 
 
 def encoded(plan: TrainingPlan) -> list[ImageFolder]:
@@ -50,8 +53,8 @@ def _dataset(plan: TrainingPlan, place: Place, folder: ImageFolder) -> dict[str,
     shown = place.controls(folder)
     if not shown:
         return table
-    if plan.dataset.bucketing:
-        # Else they would be cut to the shape of their image; without buckets both are cut to the same square.
+    if plan.dataset.bucketing and folder.resolution >= OWN_SHAPES:
+        # Else they are cut to the shape of their image; without buckets both are cut to the same square.
         table["control_resolution"] = table["resolution"]
     if len(shown) == 1:
         return table | {"control_directory": str(shown[0])}

@@ -86,6 +86,7 @@ def test_one_control_image_is_found_by_the_name_of_its_image():
     (shown,) = place().controls(full_plan("flux").folders[0])
     assert (table["control_directory"], table["control_resolution"]) == (str(shown), table["resolution"])
     assert "control_resolution" not in described("flux", dataset__bucketing=False), "both are cut to the same square"
+    assert "control_resolution" not in described("flux", dataset__resolution=192), "the engine could divide by 0"
 
 
 def test_several_control_images_are_listed_before_the_images_are_encoded(tmp_path):

@@ -60,7 +60,7 @@ def question(job: JobSpec, folder: Path) -> dict:
 def real(folder: Path, family: str, **values: object) -> dict:
     """A job with two images and their control images, all of them drawn, whose list is made."""
     where = replace(place(), run=folder, dataset=folder / "dataset")
-    plan = full_plan(family, dataset__resolution=64, dataset__bucket_step=16, **{**EDITS[family], **values})
+    plan = full_plan(family, dataset__resolution=256, dataset__bucket_step=16, **{**EDITS[family], **values})
     return _with_images(plan, where)
 
 
@@ -120,11 +120,11 @@ def test_each_image_is_trained_with_its_own_control_images(answers):
 
     names = ("1-a", "2-b_1")
     # Each control image keeps its own shape; both have as many pixels as the image.
-    both = {name: f"edit {name}: 80x48 64x64 32x96" for name in names}
+    both = {name: f"edit {name}: 304x208 256x256 144x448" for name in names}
     assert shown("qwen_image") == both
     assert shown("flux2") == both
-    assert shown("flux") == {name: f"edit {name}: 80x48 64x64" for name in names}
-    assert shown("square") == {name: f"edit {name}: 64x64 64x64" for name in names}
+    assert shown("flux") == {name: f"edit {name}: 304x208 256x256" for name in names}
+    assert shown("square") == {name: f"edit {name}: 256x256 256x256" for name in names}
 
 
 def test_the_program_and_the_names_of_a_file_of_tables_are_those_of_a_claim():
