@@ -36,6 +36,8 @@ Place = tuple[str | int, ...]
 FREE = {
     "pins",
     "always",
+    "prompts",
+    "variant_hub",
     "fixed",
     "shifted",
     "sample",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from backends.musubi import backend, render
 from backends.musubi.dump_options import PARSERS
-from tests.backends.test_rendered_jobs import ask, kinds
+from tests.support.engine_parsers import ask, kinds
 from tests.support.musubi_plans import CELLS, EDITS, VARIANTS, full_plan, place
 from trainer_core.engines.seam import JobSpec, Place
 from trainer_core.plan.sections import TrainingPlan

@@ -307,6 +307,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
     if found.resume:
         yield "resume.extends_with", found.resume.extends_with, found.schedulers
     if costs := found.estimate:
+        yield "estimate.layouts", costs.layouts, tuple(found.families)
         yield "estimate.own_networks", costs.own_networks, algorithms
         yield "estimate.usual_targets", costs.usual_targets, algorithms
         yield "estimate.vae_in_32_bits", costs.vae_in_32_bits, found.families

@@ -16,7 +16,7 @@ def likely(family: str, detection: Detection | None) -> str:
         return ""
     found, seen = load_families()[family], detection.variant
     guessed = detection.guess.variant if detection.guess else ""
-    if guessed in found.alike(seen):
+    if guessed in found.alike(seen, detection.layout):
         return guessed
     # A model that edits images is named so; what is not named is not taken for one.
     return "" if found.twins.get(seen) else seen

@@ -69,7 +69,7 @@ def _too_many(case: Case, folder: ImageFolder, allowed: Controls, cell: Cell) ->
     reads = f"reads at most {kept} control {'image' if kept == 1 else 'images'} with this model"
     message = f"{engine} {reads if kept else 'shows this model no control images'}."
     if not kept and others:
-        message = f"{message} It shows them to: {', '.join(others)}."
+        message = f"{message} It shows them to {'this variant' if len(others) == 1 else 'these variants'}: {', '.join(others)}."
     if not kept and possible:
         message = f"{message} No header can show these: if it is one of them, set model.variant."
     names = list(folder.controls_given)[kept:]
@@ -80,11 +80,13 @@ def _too_many(case: Case, folder: ImageFolder, allowed: Controls, cell: Cell) ->
 
 
 def _alike(case: Case) -> tuple[str, ...]:
-    """The variants that the model can be as far as its header shows."""
+    """The variants that the model can be as far as its header shows; a folder names its pipeline."""
     from trainer_core.models.families import load_families
 
-    family, found = load_families().get(case.plan.model.family), case.facts.detection
-    return family.alike(found.variant) if family and found and found.family == family.id else ()
+    family, found, claim = load_families().get(case.plan.model.family), case.facts.detection, case.claim
+    if family is None or claim is None or not claim.single_file or found is None or found.family != family.id:
+        return ()
+    return family.alike(found.variant, found.layout)
 
 
 def _too_few(case: Case, folder: ImageFolder, allowed: Controls) -> Problem:

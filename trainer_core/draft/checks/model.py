@@ -123,7 +123,7 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
     if family is None:
         return
     is_own = found is not None and found.family == family.id
-    alike = family.alike(found.variant if is_own and found else "")
+    alike = family.alike(found.variant, found.layout) if is_own and found else family.variants
     back = Fix("Use the detected variant", {path: ""})
     flavours = case.claim.cell(case.plan.model.method).flavours if case.claim else {}
     if chosen and chosen not in family.variants:

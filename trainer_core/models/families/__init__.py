@@ -58,9 +58,15 @@ class ModelFamily:
         twins = (twin for table in (self.twins, self.edits) for others in table.values() for twin in others)
         return tuple(dict.fromkeys((*(each.variant for each in self.signatures if each.variant), *twins)))
 
-    def alike(self, variant: str) -> tuple[str, ...]:
-        """The variants that a model with a header of this variant can be, itself first; any if the header shows none."""
-        return (variant, *self.twins.get(variant, ()), *self.edits.get(variant, ())) if variant else self.variants
+    def alike(self, variant: str, layout: str | None = None) -> tuple[str, ...]:
+        """The variants that a model with a header of this variant can be, itself first; any if the header shows none.
+
+        A diffusers folder names its pipeline, and with it whether the model edits images.
+        """
+        if not variant:
+            return self.variants
+        edits = () if layout == "pipeline" else self.edits.get(variant, ())
+        return (variant, *self.twins.get(variant, ()), *edits)
 
     def resolution_of(self, *kinds: str) -> int:
         """The native resolution of a model in pixels, 0 if unknown; `kinds` are its variant and its prediction type."""
