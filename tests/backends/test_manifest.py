@@ -37,7 +37,6 @@ FREE = {
     "pins",
     "always",
     "prompts",
-    "variant_hub",
     "fixed",
     "shifted",
     "sample",

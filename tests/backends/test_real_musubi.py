@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -206,9 +208,14 @@ def test_the_engines_own_networks_are_accepted(begin, algorithm, more):
     print(f"\nmusubi: {algorithm}, {run.result['acceptance']}", file=sys.stderr)
 
 
-def test_a_run_whose_loss_is_no_number_fails_with_its_cause_and_delivers_nothing(begin, tmp_path):
+def test_a_run_whose_loss_is_no_number_fails_with_its_cause_and_delivers_nothing(begin, base, tmp_path):
     """The engine itself ends with 0 and saves the file."""
-    run = begin(**SHORT, **{"optimizer.learning_rate": 1e30})
+    broken = tmp_path / "broken.safetensors"
+    shutil.copyfile(base / "dit.safetensors", broken)
+    with broken.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\xff" * 4)  # two NaN in the last weight
+    run = begin(**SHORT, **{"model.path": str(broken)})
     wait(run, lambda run: run.state in FINAL_STATES, seconds=900)
     assert run.state is JobState.FAILED, run.result
     assert "NaN" in run.diagnosis.cause, run.diagnosis

@@ -184,12 +184,6 @@ class FamilyClaim:
         """The variants that the engine trains although most engines do not: those of `variants`, and those with control images."""
         return frozenset(self.variants).union(*(cell.controls for cell in self.methods.values()))
 
-    def hub_of(self, variant: str) -> tuple[str, ...]:
-        """The repositories that are needed for a variant of the family; for one that is not known, all of them."""
-        tables = self.variant_hub
-        more = tables.get(variant, ()) if variant else (name for names in tables.values() for name in names)
-        return tuple(dict.fromkeys((*self.hub, *more)))
-
     def possible(self, prediction: str) -> tuple[str, ...]:
         """The prediction types that a model of this family can have if it has `prediction`, "" meaning unknown.
 
@@ -207,6 +201,12 @@ class FamilyClaim:
         if about.claim and not getattr(self.cell(method), about.claim):
             return "the engine does not support it for this model."
         return ""
+
+    def hub_of(self, variant: str) -> tuple[str, ...]:
+        """The repositories that are needed for a variant of the family; for one that is not known, all of them."""
+        tables = self.variant_hub
+        more = tables.get(variant, ()) if variant else (name for names in tables.values() for name in names)
+        return tuple(dict.fromkeys((*self.hub, *more)))
 
     def needed_parts(self, inside: Collection[str]) -> tuple[str, ...]:
         """The settings of companion files that are needed for a model which contains the components `inside`."""

@@ -142,7 +142,7 @@ def check_manifest(backend: Backend) -> None:
             for cell in claim.methods.values()
             for table in (cell.swap, cell.caption_tokens, cell.controls, cell.flavours)
         ]
-        named = {*claim.variants, *claim.without, *claim.variant_hub, *(variant for table in tables for variant in table)} - {""}
+        named = {*claim.variants, *claim.without, *(variant for table in tables for variant in table)} - {""}
         unknown = named - {*families[family].variants}
         _require(not unknown, f"[families.{family}] names unknown variants: {', '.join(sorted(unknown))}.")
     endings = manifest.dataset.extensions

@@ -297,6 +297,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
         yield f"families.{family}.optional_parts", claim.optional_parts, tuple(claim.parts)
         yield f"families.{family}.part_layouts", claim.part_layouts, tuple(claim.parts)
         yield f"families.{family}.part_prefixes", claim.part_prefixes, tuple(claim.parts)
+        yield f"families.{family}.variant_hub", claim.variant_hub, _variants(family) if claim.variant_hub else ()
         yield f"families.{family}.leading_prefixes", claim.leading_prefixes, ("path", *claim.parts)
         yield f"families.{family}.any_ending", claim.any_ending, ("path", *claim.parts)
         yield f"families.{family}.weight_variants", claim.weight_variants or (), precisions
@@ -331,6 +332,12 @@ def _families(names: Collection[str]) -> Collection[str]:
     from trainer_core.models.families import load_families
 
     return load_families()
+
+
+def _variants(family: str) -> Collection[str]:
+    from trainer_core.models.families import load_families
+
+    return load_families()[family].variants
 
 
 def read(engine: str) -> BackendManifest:
