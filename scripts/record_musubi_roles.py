@@ -1,6 +1,6 @@
-"""Records the LoRAs that musubi-tuner makes, in tests/data/roles, on its own model classes, without weights or downloads.
+"""Records in tests/data/roles the LoRAs that musubi-tuner makes, and its VAE of FLUX.2, of its own classes, without weights or downloads.
 
-workspace/engines/musubi/venv/bin/python scripts/record_musubi_loras.py workspace/engines/musubi/source
+workspace/engines/musubi/venv/bin/python scripts/record_musubi_roles.py workspace/engines/musubi/source
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from record_headers import shapes
-from record_roles import ALPHA, RANK, lora
+from record_roles import ALPHA, RANK, lora, write
 
 
 def _engine(name: str) -> Any:
@@ -26,7 +26,7 @@ def _record(name: str, network: str, base: str, model: Any) -> None:
 
 
 def main(source: Path) -> None:
-    """Records one LoRA for each family that Easel trains with this engine."""
+    """Records one LoRA for each family that Easel trains with this engine, and the VAE."""
     sys.path.insert(0, str(source / "src"))
     torch = importlib.import_module("torch")
     flux, flux2 = _engine("flux.flux_models"), _engine("flux_2.flux2_models")
@@ -43,6 +43,11 @@ def main(source: Path) -> None:
         )
         large = krea.SingleStreamDiT(krea.single_mmdit_large_wide, attn_mode="torch", split_attn=False)
         _record("krea2", "lora_krea2", "krea2", large)
+        vae = flux2.AutoEncoder(flux2.AutoEncoderParams())
+        about = (
+            "AutoEncoder of musubi-tuner flux_2/flux2_models.py, which has the names of the publisher's ae.safetensors."
+        )
+        write("vae-flux2-original", about, "vae", shapes(vae.state_dict(), "BF16"), kind="vae_flux2")
         qwen = _engine("qwen_image.qwen_image_model")
         _record(
             "qwen-image",
