@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.engines import claim
 from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
 
@@ -29,10 +30,19 @@ class MusubiCell(Cell):
     """The option that keeps the text encoder in 8 bits, of the program that trains and of that which encodes captions."""
     default_negative: str = " "
     """The negative prompt that samples need for guidance; "" if the program has its own."""
+    told: str = ""
+    """The option with which each of the three programs is told the variant of the model, by its name in `flavours`; "" if it need not be."""
+    guidance: str = "cfg_scale"
+    """The key of a sample prompt that is the guidance scale."""
+    prompts: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of each sample prompt."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Options that a native setting may change."""
-    always: Mapping[str, Any] = field(default_factory=dict)
-    """Options that the model determines; a native setting cannot change them."""
+
+
+def told(plan: TrainingPlan, cell: MusubiCell) -> dict[str, str]:
+    """The option that names the variant of the model to the programs."""
+    return {cell.told: claim.flavour(cell, plan.model.variant)} if cell.told else {}
 
 
 def cell_of(plan: TrainingPlan, manifest: BackendManifest) -> MusubiCell:

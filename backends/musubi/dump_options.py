@@ -15,6 +15,8 @@ PARSERS = {
     "qwen_image_train_network": "qwen_image_setup_parser",
     "zimage_train_network": "zimage_setup_parser",
     "krea2_train_network": "krea2_setup_parser",
+    "flux_2_train_network": "flux2_setup_parser",
+    "flux_kontext_train_network": "flux_kontext_setup_parser",
 }
 """The programs that train a network on an image model, and the function of each that adds its own options."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from backends.musubi import dataset, results, steps
-from backends.musubi.cell import MusubiCell, cell_of
+from backends.musubi.cell import MusubiCell, cell_of, told
 from trainer_core import catalog
 from trainer_core.engines import keyed_optimizer
 from trainer_core.engines.manifest import BackendManifest
@@ -47,7 +47,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     return JobSpec(
         backend=manifest.id,
         files=files,
-        steps=steps.steps(plan, place, cell, native(plan), place.run / CONFIG, place.run / DATASET),
+        steps=steps.steps(plan, place, manifest, native(plan), place.run / CONFIG, place.run / DATASET),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("tensorboard", place.run / METRICS_FOLDER, LOSS_TAG, LEARNING_RATE_TAGS),
@@ -84,7 +84,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
 def _model(plan: TrainingPlan, cell: MusubiCell, manifest: BackendManifest) -> dict[str, Any]:
     model, parts = plan.model, manifest.families[plan.model.family].parts
     files = {option: steps.absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
-    return {"dit": steps.absolute(model.path), **files, **cell.always}
+    return {"dit": steps.absolute(model.path), **files, **told(plan, cell)}
 
 
 def module(plan: TrainingPlan, cell: MusubiCell) -> str:

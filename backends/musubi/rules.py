@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from backends.musubi import render
 from backends.musubi.cell import MusubiCell
 from trainer_core import catalog
-from trainer_core.engines.claim import caption_problems
+from trainer_core.engines.claim import caption_problems, flavour_problems
 from trainer_core.plan import effect, fields, more_folders
 from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
@@ -32,12 +32,14 @@ UNCHANGED = {
 
 def check(plan: TrainingPlan, cell: MusubiCell) -> Iterator[Problem]:
     """The Problems of everything except memory and native settings."""
+    yield from flavour_problems(cell, plan.model.variant)
     yield from _folder(plan, cell)
     yield from more_folders.problems(plan, lambda one: _folder(one, cell))
     yield from _own_folders(plan)
     yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _network(plan)
     yield from _schedule(plan)
+    yield from _samples(plan)
 
 
 def _folder(plan: TrainingPlan, cell: MusubiCell) -> Iterator[Problem]:
@@ -111,3 +113,10 @@ def _schedule(plan: TrainingPlan) -> Iterator[Problem]:
         # Source: transformers, get_polynomial_decay_schedule_with_warmup: "lr_end must be smaller than initial lr".
         message = "This schedule ends at a learning rate of 1e-7, so the learning rate must be higher than that."
         yield Problem("schedule.scheduler", "error", message, Fix("Use linear", {"schedule.scheduler": "linear"}))
+
+
+def _samples(plan: TrainingPlan) -> Iterator[Problem]:
+    if plan.sampling.every_steps and plan.has_controls:
+        path = "sampling.prompts" if plan.sampling.prompts else "sampling.prompt"
+        message = "The samples are made of the prompt alone: this model is shown no control image for them, so they show less than it learns."
+        yield Problem(path, "info", message)

@@ -36,6 +36,7 @@ Place = tuple[str | int, ...]
 FREE = {
     "pins",
     "always",
+    "prompts",
     "fixed",
     "shifted",
     "sample",

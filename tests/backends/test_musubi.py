@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from backends.musubi import backend, problems, render
 from tests.support import engine_plans, golden
-from tests.support.musubi_plans import CELLS, VARIANTS, full_plan, place
+from tests.support.musubi_plans import CELLS, EDITS, VARIANTS, full_plan, place
 from trainer_core.engines.seam import ResumePoint
 from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.events import Epoch, Notice, Phase, Progress
@@ -58,7 +60,8 @@ def test_a_key_that_no_parser_knows_is_found():
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_rendered_files_are_as_recorded(family, method):
     """One readable file a cell, in plans that between them set most of what it has."""
-    jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in VARIANTS.items()}
+    plans = {**VARIANTS, "pairs": EDITS[family]} if family in EDITS else VARIANTS
+    jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in plans.items()}
     golden.check(f"musubi/{family}_{method}.txt", jobs)
 
 
@@ -114,6 +117,36 @@ def test_a_run_that_continues_is_started_by_the_program_that_counts_right():
     assert job.steps[-1].argv[1].endswith("backends/musubi/inside/resume.py")
     assert job.steps[-1].argv[4:8] == ("--step", "40", "--schedule-from", "0")
     assert configuration(full_plan("qwen_image"), place(resume=ResumePoint(state, 40, 0)))["resume"] == str(state)
+
+
+def test_a_run_that_continues_does_not_load_the_text_encoder_for_captions_that_are_encoded(tmp_path):
+    state = place().output / "portrait-step00000040-state"
+    command = backend.render(full_plan("qwen_image"), place(resume=ResumePoint(state, 40, 0))).steps[1].argv
+    program = command.index("--")
+    assert command[2:program] == ("--images", str(place().dataset), ".txt", str(place().run / "cache" / "dataset"))
+    assert command[program + 1 :] == backend.render(full_plan("qwen_image"), place()).steps[1].argv[1:]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "program.py").write_text("import sys; print('encodes', sys.argv[1:])")
+    for name in ("1-a [b]", "2-c"):
+        (tmp_path / "images" / f"{name}.txt").touch()
+    (tmp_path / "cache" / "1-a [b]_qi_te.safetensors").touch()
+    there = (
+        "--images",
+        str(tmp_path / "images"),
+        ".txt",
+        str(tmp_path / "cache"),
+        "--",
+        str(tmp_path / "program.py"),
+        "x",
+    )
+
+    def says() -> str:
+        return subprocess.run([sys.executable, command[1], *there], capture_output=True, text=True, check=True).stdout
+
+    assert says() == "encodes ['x']\n"
+    (tmp_path / "cache" / "2-c_qi_te.safetensors").touch()
+    assert says() == "All captions are encoded already.\n"
 
 
 def test_the_passages_that_are_replaced_are_there_once_in_the_text_of_the_engine():

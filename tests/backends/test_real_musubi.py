@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -186,9 +188,36 @@ def test_a_lora_of_qwen_image_is_trained_and_continued_twice_with_its_own_step_n
     print(f"\nmusubi: {seconds:.0f} s in three runs, {third.result['acceptance']}", file=sys.stderr)
 
 
-@pytest.mark.parametrize("algorithm", ["loha", "lokr"])
-def test_the_engines_own_networks_are_accepted(begin, algorithm):
-    short = {"schedule.steps": 3, "schedule.warmup_steps": 0, "output.save_every_steps": 0, "output.keep_states": 0}
-    run = begin(**{"network.algorithm": algorithm, "schedule.scheduler": "constant", **short})
+SHORT = {
+    "schedule.steps": 3,
+    "schedule.scheduler": "constant",
+    "schedule.warmup_steps": 0,
+    "output.save_every_steps": 0,
+    "output.keep_states": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [("loha", {"memory.gradient_checkpointing": True, "memory.offload_checkpointing": True}), ("lokr", {})],
+    ids=["loha, activations offloaded", "lokr"],
+)
+def test_the_engines_own_networks_are_accepted(begin, algorithm, more):
+    run = begin(**SHORT, **more, **{"network.algorithm": algorithm})
     to_the_end(run)
     print(f"\nmusubi: {algorithm}, {run.result['acceptance']}", file=sys.stderr)
+
+
+def test_a_run_whose_loss_is_no_number_fails_with_its_cause_and_delivers_nothing(begin, base, tmp_path):
+    """The engine itself ends with 0 and saves the file."""
+    broken = tmp_path / "broken.safetensors"
+    shutil.copyfile(base / "dit.safetensors", broken)
+    with broken.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\xff" * 4)  # two NaN in the last weight
+    run = begin(**SHORT, **{"model.path": str(broken)})
+    wait(run, lambda run: run.state in FINAL_STATES, seconds=900)
+    assert run.state is JobState.FAILED, run.result
+    assert "NaN" in run.diagnosis.cause, run.diagnosis
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+    print(f"\nmusubi: {run.diagnosis.cause}", file=sys.stderr)

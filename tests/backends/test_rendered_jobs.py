@@ -7,7 +7,6 @@ takes long to load, so all is put to it at once.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,46 +19,15 @@ from backends.kohya import render as kohya_render
 from backends.simpletuner import backend as simpletuner
 from backends.simpletuner import render as simpletuner_render
 from tests.support import kohya_plans, simpletuner_plans
-from trainer_core.child import child_environment
+from tests.support.engine_parsers import ask, kinds
 from trainer_core.engines.seam import Backend
-from trainer_core.install import environments
 from trainer_core.plan.sections import TrainingPlan
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1200)]
-HERE = Path(__file__).parent
-SECONDS = 1000
 NAMES_AND_TYPES = {"unknown", "type", "choice", "dataset", "data"}
 """What a parser says of names and values. What it refuses of whole configurations is for the tests of rules."""
 QUESTIONS = {"right", "derived", "wrong", "captions", "captioned", "data", "contradiction"}
 """The titles of configurations that are no plan's."""
-
-
-def ask(engine: str, jobs: dict[str, dict[str, str]], folder: Path) -> dict[str, list[dict[str, str]]]:
-    """What the installed engine says of each job by its title; skips, with the reason, where it is not installed.
-
-    `jobs` are those of `real_parser_<engine>.py`; `folder` is for the question, and where the engine runs.
-    """
-    installed = environments.installed(engine)
-    if installed is None:
-        pytest.skip(f"{engine} is not installed, so its own parser cannot be asked")
-    question = folder / "question.json"
-    sources = {"sources": str(installed.source)} if installed.source else {}
-    question.write_text(json.dumps({**sources, "jobs": list(jobs.values())}))
-    done = subprocess.run(
-        [str(installed.python), str(HERE.parent / "support" / f"real_parser_{engine}.py"), str(question)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=SECONDS,
-        env=child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(zip(jobs, json.loads(done.stdout.strip().splitlines()[-1]), strict=True))
-
-
-def kinds(found: list[dict[str, str]]) -> set[tuple[str, str]]:
-    return {(problem["kind"], problem["name"]) for problem in found}
 
 
 def plans(backend: Backend, module: Any) -> Iterator[tuple[str, TrainingPlan]]:

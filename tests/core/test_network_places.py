@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import recorded_roles
 from tests.support.recorded_headers import recorded
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.loaders import table
@@ -164,6 +165,26 @@ def test_only_the_last_context_norm_of_sd3_is_swapped() -> None:
     assert other
     assert [target.start for target in last.targets] == [1536, 0]
     assert [target.start for target in other.targets] == [0]
+
+
+@pytest.mark.parametrize(
+    ("lora", "model"),
+    [
+        ("flux2-klein-4b", "flux2-klein-4b"),
+        ("flux2-klein-4b", "folder-flux2-klein-4b"),
+        ("flux2-klein-9b", "flux2-klein-9b"),
+        ("flux-kontext", "flux-dev"),
+        ("z-image", "z-image"),
+        ("z-image", "folder-z-image"),
+        ("krea2", "krea2"),
+        ("qwen-image", "folder-qwen-image"),
+    ],
+)
+def test_each_module_of_a_lora_of_musubi_tuner_has_a_place_in_its_model(lora: str, model: str) -> None:
+    header = recorded_roles.role(f"lora-musubi-{lora}")
+    found = places(modules.of(header).modules, recorded(model))
+    assert found.found
+    assert not found.missing
 
 
 def test_a_layer_of_another_model_is_missing() -> None:

@@ -95,7 +95,19 @@ def test_a_shipped_profile_renders_on_each_engine_that_trains_its_family(profile
     claim = engine.manifest.families[profile.family]
     parts = {f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts}
     told = told_variants.told(claim, profile.method)
-    values = {**parts, **profile.settings, **told, "model.prediction": profile.prediction}
+    cell = claim.cell(profile.method)
+    edits = (
+        bool(cell.controls)
+        and all(each.least for each in cell.controls.values())
+        and {*cell.flavours} <= {*cell.controls}
+    )
+    values = {
+        **parts,
+        **profile.settings,
+        **told,
+        **({"dataset.controls": "/before"} if edits else {}),
+        "model.prediction": profile.prediction,
+    }
     plan = engine_plans.plan(profile.family, **{path.replace(".", "__"): value for path, value in values.items()})
     found = [
         problem for problem in engine_plans.problems(engine, plan) if problem.path not in ("model.path", "dataset.path")

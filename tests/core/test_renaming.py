@@ -33,6 +33,13 @@ CASES = [
         model("vae-hunyuan-image"),
         "original",
     ),
+    (
+        "vae_flux2",
+        recorded_roles.sized("vae-flux2"),
+        "diffusers",
+        recorded_roles.sized("vae-flux2-original"),
+        "original",
+    ),
     ("clip_g", recorded_roles.sized("te-open-clip-g"), "openclip", model("clip-g"), "transformers"),
     (
         "clip_l",
@@ -57,6 +64,16 @@ def test_a_recorded_layout_becomes_the_recorded_layout_that_an_engine_reads(
         after = {name: info for name, info in after.items() if name != "text_projection.weight"}
     assert found == shapes(after)
     assert renaming.form_of(kind, after) == Form(to, "")
+
+
+def test_a_vae_of_flux2_as_comfyui_saves_it_becomes_the_one_of_its_publisher() -> None:
+    original = recorded_roles.sized("vae-flux2-original")
+    inside = ("encoder.quant_conv.", "decoder.post_quant_conv.")
+    saved = {name.partition(".")[2] if name.startswith(inside) else name: info for name, info in original.items()}
+    form = renaming.form_of("vae_flux2", saved)
+    assert form == Form("comfyui", "")
+    found = {piece.name: piece.shape for piece in renaming.pieces("vae_flux2", saved, form, Form("original", ""))}
+    assert found == shapes(original)
 
 
 NAMES = st.sampled_from(

@@ -6,9 +6,10 @@ import pytest
 
 from tests.support import engine_plans
 from trainer_core.draft.checks import Case, model
-from trainer_core.draft.facts import Facts, likely_variant
+from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import registry, trainable
+from trainer_core.models import variants
 from trainer_core.models.detection import Detection
 from trainer_core.models.detection.result import Guess
 
@@ -61,7 +62,7 @@ def test_a_name_is_used_and_told():
     ],
 )
 def test_the_likely_variant_is_that_of_the_header(found, family, variant):
-    assert likely_variant(family, found) == variant
+    assert variants.likely(family, found) == variant
 
 
 def test_a_variant_of_a_model_on_another_machine_is_asked_for():

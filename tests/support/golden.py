@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer_core.engines.seam import JobSpec
 
 FOLDER = Path(__file__).parent.parent / "data" / "golden"
+ROOT = Path(__file__).parents[2]
 
 
 def check(name: str, jobs: Mapping[str, JobSpec]) -> None:
@@ -27,4 +28,4 @@ def check(name: str, jobs: Mapping[str, JobSpec]) -> None:
 def _section(title: str, job: JobSpec) -> str:
     files = "".join(f"--- {path}\n{text}" for path, text in job.files.items())
     commands = "".join(f"$ {' '.join(step.argv)}\n" for step in job.steps)
-    return f"===== {title}\n{commands}{files}\n"
+    return f"===== {title}\n{commands}{files}\n".replace(str(ROOT), "/easel")

@@ -24,7 +24,7 @@ VARIANTS = {
     },
     "low memory": {
         "memory__fp8_base": True,
-        "memory__blocks_to_swap": 18,
+        "memory__blocks_to_swap": 12,
         "memory__offload_checkpointing": True,
         "optimizer__name": "AdamW8bit",
     },
@@ -42,12 +42,22 @@ VARIANTS = {
     },
 }
 CELLS = contract.cells(backend)
+EDITS = {
+    "flux": {"model__variant": "kontext", "dataset__controls": "/before"},
+    "flux2": {"model__variant": "klein-4b", "dataset__controls": "/before", "dataset__controls_2": "/style"},
+    "qwen_image": {"model__variant": "edit-2511", "dataset__controls": "/before", "dataset__controls_2": "/style"},
+}
+"""What trains each family on control images; FLUX.1 only so."""
 
 
 def full_plan(family: str, method: str = "lora", **values):
     """A plan of a cell with all the files its model needs beside it."""
     parts = {f"model__{part}": f"/models/{part}.safetensors" for part in backend.manifest.families[family].parts}
-    usual = {"dataset__bucket_step": 16, "memory__cache_text_encoder": True}
+    usual = {
+        "dataset__bucket_step": 16,
+        "memory__cache_text_encoder": True,
+        **(EDITS["flux"] if family == "flux" else {}),
+    }
     return engine_plans.plan(
         family, **{"model__method": method, "model__path": "/models/base.safetensors", **usual, **parts, **values}
     )

@@ -80,16 +80,3 @@ def zero_terminal_snr(family: str, detection: Detection | None) -> bool:
     """
     detected = detection.zero_terminal_snr if detection else None
     return family != "sd2" if detected is None else detected
-
-
-def likely_variant(family: str, detection: Detection | None) -> str:
-    """Which variant of its family a model is: by its header or, among variants with the same header, by its name; "" if unknown."""
-    from trainer_core.models.families import load_families
-
-    if detection is None or not family or detection.family != family:
-        return ""
-    alike = load_families()[family].alike(detection.variant)
-    if alike == (detection.variant,) != ("",):
-        return detection.variant
-    guessed = detection.guess.variant if detection.guess else ""
-    return guessed if guessed in alike else ""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft import checks
-from trainer_core.draft.facts import Facts, likely_variant, zero_terminal_snr
+from trainer_core.draft.facts import Facts, zero_terminal_snr
 from trainer_core.errors import PlanError
+from trainer_core.models import variants
 from trainer_core.plan import fields
 from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
@@ -153,7 +154,7 @@ class Draft:
         if detection is not None:
             values["model.family"] = values["model.family"] or detection.family or ""
             values["model.prediction"] = values["model.prediction"] or detection.prediction or ""
-            values["model.variant"] = values["model.variant"] or likely_variant(values["model.family"], detection)
+            values["model.variant"] = values["model.variant"] or variants.likely(values["model.family"], detection)
         if values["model.zero_terminal_snr"] is None and values["model.prediction"] == "v_prediction":
             values["model.zero_terminal_snr"] = zero_terminal_snr(values["model.family"], detection)
         return TrainingPlan.model_validate(fields.nest(values))

@@ -165,12 +165,13 @@ class FamilyClaim:
     `follows_links`: the loader looks at the ending of the file that a link of the model leads to, instead of the link's own.
     `weight_variants`: for each mixed precision, the variants of weights ("fp16") that the loader reads in a diffusers folder
     without plain ones; None means any. `hub` are the repositories in the engine's `hub.toml` whose files its programs load by
-    name. `relative_links` is False if it cannot follow a link whose target is a relative path.
+    name, and `variant_hub` those that they load only for one variant. `relative_links` is False if it cannot follow a link whose target is a relative path.
     """
 
     family: str
     methods: Mapping[str, Cell]
     hub: tuple[str, ...] = ()
+    variant_hub: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     optional_parts: tuple[str, ...] = ()
     parts_inside: bool = True
@@ -230,6 +231,12 @@ class FamilyClaim:
         if about.claim and not getattr(self.cell(method), about.claim):
             return "the engine does not support it for this model."
         return ""
+
+    def hub_of(self, variant: str) -> tuple[str, ...]:
+        """The repositories that are needed for a variant of the family; for one that is not known, all of them."""
+        tables = self.variant_hub
+        more = tables.get(variant, ()) if variant else (name for names in tables.values() for name in names)
+        return tuple(dict.fromkeys((*self.hub, *more)))
 
     def needed_parts(self, inside: Collection[str]) -> tuple[str, ...]:
         """The settings of companion files that are needed for a model which contains the components `inside`."""

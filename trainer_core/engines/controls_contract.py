@@ -34,11 +34,13 @@ def dropped_controls(backend: Backend, plan: TrainingPlan, where: Place, machine
     both = _with(plan, {**shown, "subsets": ({"path": "/more", **shown},)})
     if any(problem.severity == "error" for problem in backend.problems(both, machine, NOT_KNOWN)):
         return
-    files = "\n".join(backend.render(both, where).files.values())
+    job = backend.render(both, where)
+    commands = (argument for step in job.steps for argument in step.argv)
+    files = "\n".join((*job.files.values(), *commands))
     for folder in both.folders:
         places = [files.find(str(path)) for path in where.controls(folder)]
         if -1 in places:
-            yield f"A folder of control images of {folder.path} is in no file of the job."
+            yield f"A folder of control images of {folder.path} is in no file and no command of the job."
         elif places != sorted(places):
             yield f"The control images of {folder.path} are in another order, so the model would be shown others first."
 

@@ -16,6 +16,8 @@ class Costs:
 
     layout: Literal["original", "diffusers"] = "original"
     """The names of a model's layers that the engine uses: a table of trainer_core/estimate/layers.toml."""
+    layouts: Mapping[str, Literal["original", "diffusers"]] = field(default_factory=dict)
+    """The same for families where it uses another one."""
     trained_bytes: int = 4
     """Bytes of each trained parameter, unless the plan asks for half precision."""
     follows_precision: bool = False

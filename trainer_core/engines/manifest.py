@@ -226,7 +226,9 @@ class BackendManifest:
             refuse_unknown(names, known, f"{self.folder / FILE} [{table}]", BackendError, HINT)
         _ = self.options, self.diagnosis
         for family, claim in self.families.items():
-            refuse_unknown(claim.hub, self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT)
+            refuse_unknown(
+                claim.hub_of(""), self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT
+            )
         native = {name for topic in self.options.native.values() for name in topic}
         for key in ("bucket_options", "fills"):
             if unknown := {*getattr(self.dataset, key)} - native:
@@ -295,6 +297,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
         yield f"families.{family}.optional_parts", claim.optional_parts, tuple(claim.parts)
         yield f"families.{family}.part_layouts", claim.part_layouts, tuple(claim.parts)
         yield f"families.{family}.part_prefixes", claim.part_prefixes, tuple(claim.parts)
+        yield f"families.{family}.variant_hub", claim.variant_hub, _variants(family) if claim.variant_hub else ()
         yield f"families.{family}.leading_prefixes", claim.leading_prefixes, ("path", *claim.parts)
         yield f"families.{family}.any_ending", claim.any_ending, ("path", *claim.parts)
         yield f"families.{family}.weight_variants", claim.weight_variants or (), precisions
@@ -305,6 +308,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
     if found.resume:
         yield "resume.extends_with", found.resume.extends_with, found.schedulers
     if costs := found.estimate:
+        yield "estimate.layouts", costs.layouts, tuple(found.families)
         yield "estimate.own_networks", costs.own_networks, algorithms
         yield "estimate.usual_targets", costs.usual_targets, algorithms
         yield "estimate.vae_in_32_bits", costs.vae_in_32_bits, found.families
@@ -328,6 +332,12 @@ def _families(names: Collection[str]) -> Collection[str]:
     from trainer_core.models.families import load_families
 
     return load_families()
+
+
+def _variants(family: str) -> Collection[str]:
+    from trainer_core.models.families import load_families
+
+    return load_families()[family].variants
 
 
 def read(engine: str) -> BackendManifest:

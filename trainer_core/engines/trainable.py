@@ -10,7 +10,7 @@ from trainer_core import catalog
 from trainer_core.engines import registry
 from trainer_core.engines.claim import FamilyClaim
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.models import formats
+from trainer_core.models import formats, variants
 
 if TYPE_CHECKING:
     from trainer_core.models.detection import Detection
@@ -56,8 +56,8 @@ def by(found: Detection) -> tuple[str, ...]:
     return tuple(engine.manifest.id for engine in registry.available() if not why_not(found, engine.manifest))
 
 
-def why_not(found: Detection, manifest: BackendManifest) -> str:
-    """The sentence that says why an engine cannot train a model; "" if it can."""
+def why_not(found: Detection, manifest: BackendManifest, variant: str = "") -> str:
+    """The sentence that says why an engine cannot train a model; "" if it can. `variant` is the one that the user named."""
     if found.role not in BASES:
         return f"{_noun(found.role)} is not a base model, so it cannot be trained."
     if reason := formats.unread(found):
@@ -66,7 +66,8 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
         return f"{manifest.title} does not train {_title(found.family)}{f': {reason}' if reason else '.'}"
-    if reason := claim.without.get(found.variant):
+    variant = variant or variants.likely(found.family or "", found) or found.variant
+    if reason := claim.without.get(variant):
         return reason
     if found.apart and found.variant not in claim.also_trained:
         return found.apart

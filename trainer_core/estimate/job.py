@@ -165,14 +165,19 @@ class Workload:
             return ()
         return tuple(models.parts()[name] for name in self.model.trained_encoders)
 
+    @property
+    def _layout(self) -> str:
+        """The names of the model's layers that the engine uses."""
+        return self.costs.layouts.get(self.model.family, self.costs.layout)
+
     @functools.cached_property
     def network(self) -> Network:
         """The trained network; an empty one if no network is trained."""
         if not self.is_network:
             return network(self.plan.network, {})
         tables = [
-            self.model.layers_of(self.costs.layout, self._target),
-            *([self.model.convolutions(self.costs.layout)] if self._adds_convolutions else []),
+            self.model.layers_of(self._layout, self._target),
+            *([self.model.convolutions(self._layout)] if self._adds_convolutions else []),
             *(part.layers for part in self.trained_encoders),
         ]
         return network(self.plan.network, models.added(tables)).scaled(*self.model.scale)

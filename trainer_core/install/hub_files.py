@@ -51,10 +51,12 @@ def hub_cache() -> Path:
     return places.typed(str(home)) / "hub"
 
 
-def missing(manifest: BackendManifest, family: str, *, is_folder: bool = False) -> tuple[HubFiles, ...]:
+def missing(
+    manifest: BackendManifest, family: str, variant: str = "", *, is_folder: bool = False
+) -> tuple[HubFiles, ...]:
     """The files that an engine loads for a family and that it would not find on this machine; `is_folder`: the model is one."""
     claim = manifest.families.get(family)
-    rows = (manifest.hub[name] for name in claim.hub) if claim is not None else ()
+    rows = (manifest.hub[name] for name in claim.hub_of(variant)) if claim is not None else ()
     return tuple(row for row in rows if not (is_folder and row.single_file) and not is_there(row))
 
 

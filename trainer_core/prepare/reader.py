@@ -15,6 +15,7 @@ from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import DatasetError, EaselError
 from trainer_core.install import choice, hub_files, hub_reach
 from trainer_core.install.hub_files import TOKENIZERS
+from trainer_core.models import variants
 from trainer_core.plan import fields
 from trainer_core.prepare import paths
 from trainer_core.problems import Fix, Problem
@@ -192,10 +193,11 @@ def _hub(state: State, wait_s: float = 0.0) -> HubFacts | None:
         return None
     manifest = backend.manifest
     claim = manifest.families.get(state.family)
-    if claim is None or not claim.hub:
+    if claim is None or not claim.hub_of(""):
         return None
     model = state.facts.at("model.path", state.draft.text("model.path"))
-    missing = hub_files.missing(manifest, state.family, is_folder=model is not None and model.is_folder)
+    variant = state.draft.text("model.variant") or variants.likely(state.family, state.facts.detection)
+    missing = hub_files.missing(manifest, state.family, variant, is_folder=model is not None and model.is_folder)
     obtainable = all(hub_files.can_make(row, manifest) for row in missing)
     return HubFacts(missing, hub_reach.reach(wait_s) if missing else "unknown", obtainable)
 

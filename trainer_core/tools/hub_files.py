@@ -83,7 +83,7 @@ def run(settings: Settings) -> Mapping[str, str]:
             f"After the fetching, {left[0].title} is still not where the engine looks.",
             "Report this as a fault of Easel.",
         )
-    folders = sorted({str(hub_files.folder_of(table.hub[name])) for name in table.families[settings.family].hub})
+    folders = sorted({str(hub_files.folder_of(table.hub[name])) for name in table.families[settings.family].hub_of("")})
     for folder in folders:
         own_program.report(f"Ready: {folder}")
     return {"path": folders[0] if folders else ""}

@@ -27,8 +27,8 @@ def controls_suit_the_model(case: Case) -> Iterator[Problem]:
     plan, claim = case.plan, case.claim
     if claim is None or case.backend is None or plan.model.method not in claim.methods:
         return
-    cell, detection = claim.cell(plan.model.method), case.facts.detection
-    allowed = cell.controls_of(detection.variant if detection is not None else None)
+    cell = claim.cell(plan.model.method)
+    allowed = cell.controls_of(_variant(case))
     for folder in plan.folders:
         given = folder.controls_given
         if folder.is_regularisation and (given or allowed.least):
@@ -46,6 +46,12 @@ def controls_suit_the_model(case: Case) -> Iterator[Problem]:
             yield Problem(LIST, "error", message, _changing(case, folder, dict.fromkeys(lost, "")))
 
 
+def _variant(case: Case) -> str | None:
+    """The variant that is trained: the one in the plan, which the user or the name of the file says, or that of the header."""
+    detection = case.facts.detection
+    return case.plan.model.variant or (detection.variant if detection is not None else None)
+
+
 def _without_pairs(case: Case, folder: ImageFolder) -> Problem:
     message = f"{_start(folder)}class images have no control images, and this model is trained on pairs only."
     if folder.controls_given:
@@ -58,16 +64,29 @@ def _without_pairs(case: Case, folder: ImageFolder) -> Problem:
 def _too_many(case: Case, folder: ImageFolder, allowed: Controls, cell: Cell) -> Problem:
     engine = case.backend.manifest.title if case.backend else "The engine"
     kept = allowed.most
-    others = ", ".join(sorted(name for name in cell.controls if name))
+    others = sorted(name for name in cell.controls if name)
+    possible = [name for name in others if name in _alike(case)]
     reads = f"reads at most {kept} control {'image' if kept == 1 else 'images'} with this model"
     message = f"{engine} {reads if kept else 'shows this model no control images'}."
     if not kept and others:
-        message = f"{message} It shows them to this variant: {others}." if "," not in others else message
+        message = f"{message} It shows them to {'this variant' if len(others) == 1 else 'these variants'}: {', '.join(others)}."
+    if not kept and possible:
+        message = f"{message} No header can show these: if it is one of them, set model.variant."
     names = list(folder.controls_given)[kept:]
     setting = LIST if folder.setting == LIST else f"dataset.{names[0]}"
     label = f"Use {kept}" if kept else "Train without them"
     fix = _changing(case, folder, dict.fromkeys(names, ""), label)
     return Problem(setting, "error", f"{folder.label}: {message}" if folder.label else message, fix)
+
+
+def _alike(case: Case) -> tuple[str, ...]:
+    """The variants that the model can be as far as its header shows; a folder names its pipeline."""
+    from trainer_core.models.families import load_families
+
+    family, found, claim = load_families().get(case.plan.model.family), case.facts.detection, case.claim
+    if family is None or claim is None or not claim.single_file or found is None or found.family != family.id:
+        return ()
+    return family.alike(found.variant, found.layout)
 
 
 def _too_few(case: Case, folder: ImageFolder, allowed: Controls) -> Problem:
@@ -112,10 +131,10 @@ def _sentence(message: str) -> str:
 @in_each
 def controls_are_good(case: Case) -> Iterator[Problem]:
     """The control images have the shape of their image where the engine cuts both alike, and are not much too small."""
-    dataset, claim, detection = case.facts.dataset, case.claim, case.facts.detection
+    dataset, claim = case.facts.dataset, case.claim
     if dataset is None or not dataset.controls or claim is None:
         return
-    allowed = claim.cell(case.plan.model.method).controls_of(detection.variant if detection is not None else None)
+    allowed = claim.cell(case.plan.model.method).controls_of(_variant(case))
     names = [f"dataset.{name}" for name in CONTROLS if getattr(case.plan.dataset, name)]
     sizes = {image.name: (image.width, image.height) for image in dataset.images}
     for setting, controls in zip(names, dataset.controls, strict=False):

@@ -123,7 +123,7 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
     if family is None:
         return
     is_own = found is not None and found.family == family.id
-    alike = family.alike(found.variant if is_own and found else "")
+    alike = family.alike(found.variant, found.layout) if is_own and found else family.variants
     back = Fix("Use the detected variant", {path: ""})
     flavours = case.claim.cell(case.plan.model.method).flavours if case.claim else {}
     if chosen and chosen not in family.variants:
@@ -214,7 +214,9 @@ def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
     detection, engine = case.facts.detection, case.backend.manifest if case.backend else None
     if detection is None or engine is None or detection.role not in trainable.BASES or case.claim is None:
         return
-    if detection.family == case.plan.model.family and (reason := trainable.why_not(detection, engine)):
+    if detection.family == case.plan.model.family and (
+        reason := trainable.why_not(detection, engine, case.plan.model.variant)
+    ):
         fix = _renamed_model(case, detection, engine)
         message = f"{engine.title} does not train this model. {reason}"
         yield Problem("model.path", "error", message, fix)

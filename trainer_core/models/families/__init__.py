@@ -32,7 +32,7 @@ class ModelFamily:
     `resolution` is the side of the square images that it was trained on, in pixels, 0 if unknown;
     `own_resolutions` are those of variants or prediction types. `markers` maps the key of an empty tensor to the prediction that it marks. `parts` are the companion
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
-    variants that need other files. `twins` maps a variant to others with the same header. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
+    variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
     so that its models are not mistaken for another family.
     """
 
@@ -49,17 +49,24 @@ class ModelFamily:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     own_parts: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_only_recognised: bool = False
 
     @property
     def variants(self) -> tuple[str, ...]:
         """Its variants, in the order of the file; then those that only a name can tell."""
-        twins = (twin for others in self.twins.values() for twin in others)
+        twins = (twin for table in (self.twins, self.edits) for others in table.values() for twin in others)
         return tuple(dict.fromkeys((*(each.variant for each in self.signatures if each.variant), *twins)))
 
-    def alike(self, variant: str) -> tuple[str, ...]:
-        """The variants that a model with a header of this variant can be, itself first; any if the header shows none."""
-        return (variant, *self.twins.get(variant, ())) if variant else self.variants
+    def alike(self, variant: str, layout: str | None = None) -> tuple[str, ...]:
+        """The variants that a model with a header of this variant can be, itself first; any if the header shows none.
+
+        A diffusers folder names its pipeline, and with it whether the model edits images.
+        """
+        if not variant:
+            return self.variants
+        edits = () if layout == "pipeline" else self.edits.get(variant, ())
+        return (variant, *self.twins.get(variant, ()), *edits)
 
     def resolution_of(self, *kinds: str) -> int:
         """The native resolution of a model in pixels, 0 if unknown; `kinds` are its variant and its prediction type."""
@@ -111,9 +118,11 @@ def _family(table: dict[str, Any]) -> ModelFamily:
         raise ValueError("it has no signatures")
     parts = _parts(table.pop("parts", {}))
     own = {variant: _parts(kinds) for variant, kinds in table.pop("own_parts", {}).items()}
-    twins = {variant: tuple(others) for variant, others in table.pop("twins", {}).items()}
-    family = ModelFamily(**_frozen(table), signatures=signatures, parts=parts, own_parts=own, twins=twins)
-    if unknown := (own.keys() | twins.keys()) - set(family.variants):
+    twins, edits = (
+        {variant: tuple(others) for variant, others in table.pop(key, {}).items()} for key in ("twins", "edits")
+    )
+    family = ModelFamily(**_frozen(table), signatures=signatures, parts=parts, own_parts=own, twins=twins, edits=edits)
+    if unknown := (own.keys() | twins.keys() | edits.keys()) - set(family.variants):
         raise ValueError(f"it has parts or twins for {min(unknown)!r}, which is not one of its variants")
     return family
 
