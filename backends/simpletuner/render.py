@@ -101,7 +101,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
-        **_sampling(plan, place),
+        **_sampling(plan, place, cell),
         **own,
     }
 
@@ -200,7 +200,7 @@ def library(plan: TrainingPlan) -> dict[str, str]:
     return {f"{results.PROMPT}{prompt.index}": prompt.text for prompt in plan.sample_prompts}
 
 
-def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+def _sampling(plan: TrainingPlan, place: Place, cell: SimpleTunerCell) -> dict[str, Any]:
     sampling, first = plan.sampling, plan.sample_prompts[0]
     if not sampling.every_steps:
         return {"validation_disable": True}
@@ -217,7 +217,8 @@ def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "validation_disable_unconditional": True,
         "validation_resolution": f"{first.width}x{first.height}",
         "validation_num_inference_steps": first.inference_steps,
-        "validation_guidance": float(first.guidance),
+        # Below 1 there is no guidance either.
+        "validation_guidance": max(first.guidance - 1.0, 0.0) if cell.guidance_from_zero else float(first.guidance),
         "validation_seed": first.seed,
     }
 
