@@ -8,6 +8,7 @@ from trainer_core import places
 from trainer_core.catalog import methods, presets
 from trainer_core.draft import fixes
 from trainer_core.errors import PlanError
+from trainer_core.prepare import preset_fit
 from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ def engine_problems(state: State) -> list[Problem]:
 def _preset_problems(state: State) -> list[Problem]:
     preset, family = state.preset, state.family
     method = state.draft.text("model.method")
-    if preset is None or not family or preset.suits(family, method):
+    if preset is None or not family:
         return []
+    if preset.suits(family, method):
+        too_large = preset_fit.shortfall(state)
+        return [too_large] if too_large else []
     if not preset.suits(family):
         families = " and ".join(preset.families)
         return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]

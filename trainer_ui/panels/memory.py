@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.catalog import presets
-from trainer_core.prepare import problems
+from trainer_core.prepare import preset_fit, problems
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Dropdown, VBox
@@ -32,7 +32,8 @@ class MemoryChoice:
         """Offers the presets of the family and shows the chosen one."""
         state = self.session.bench.state
         found, refused = problems.offered_presets(state)
-        best = presets.best(found, state.facts.machine)
+        fitting = [one for one in found if preset_fit.can_fit(state.use_preset(one))]
+        best = presets.best(fitting, state.facts.machine)
         if state.preset is not None and state.preset not in found:
             found = [*found, state.preset]
         marked = [(f"{one.title} (for this card)" if one is best else one.title, one.id) for one in found]
