@@ -58,8 +58,6 @@ class SimpleTunerCell(Cell):
     own_names: bool = False
     """Whether a plain LoRA is saved with the names of diffusers and alpha only in its metadata, because ComfyUI and diffusers both
     load it so; Easel adds alpha to the finished file where it is not the rank."""
-    not_in_comfyui: bool = False
-    """Whether ComfyUI does not support the layer names that the engine writes."""
 
 
 def flavour(plan: TrainingPlan, cell: SimpleTunerCell) -> str:
