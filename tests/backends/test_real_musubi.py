@@ -187,8 +187,23 @@ def test_a_lora_of_qwen_image_is_trained_and_continued_twice_with_its_own_step_n
 
 
 @pytest.mark.parametrize("algorithm", ["loha", "lokr"])
-def test_the_engines_own_networks_are_accepted(begin, algorithm):
+def test_the_engines_own_networks_are_accepted_and_nothing_is_asked_of_the_network(begin, algorithm, requests):
     short = {"schedule.steps": 3, "schedule.warmup_steps": 0, "output.save_every_steps": 0, "output.keep_states": 0}
     run = begin(**{"network.algorithm": algorithm, "schedule.scheduler": "constant", **short})
     to_the_end(run)
+    assert not requests, requests
     print(f"\nmusubi: {algorithm}, {run.result['acceptance']}", file=sys.stderr)
+
+
+def test_every_repository_that_its_programs_load_by_name_is_known_with_the_family(engine):
+    """The families' own modules name the repositories of tokenizers; what edits images is not trained."""
+    package = engine.source / "src" / "musubi_tuner"
+    manifest = registry.get(ENGINE).manifest
+    folders = {"qwen_image": "qwen_image", "z_image": "zimage", "krea2": "krea2"}
+    assert {*folders} == {*manifest.families}
+    for family, folder in folders.items():
+        texts = [file.read_text("utf-8") for file in sorted((package / folder).glob("*.py"))]
+        named = {
+            name for text in texts for name in re.findall(r'^[A-Z0-9_]+ID = "([\w.-]+/[\w.-]+)"', text, re.MULTILINE)
+        }
+        assert {name for name in named if not name.endswith("-Edit")} == {*manifest.families[family].hub}, family
