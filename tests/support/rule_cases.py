@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import engine_plans
-from trainer_core.draft.checks import Case, choices, hub, loading, memory, model, network, output, schedule
+from trainer_core.draft.checks import Case, choices, hub, memory, model, network, output, schedule
 from trainer_core.draft.facts import Facts
 from trainer_core.engines.hub import HubFacts, HubFiles
 from trainer_core.engines.status import EngineStatus, Trial, Trials
@@ -240,12 +240,6 @@ FIRES = {
             "network.alpha": 64.0,
             "network.rank_stabilized": True,
         },
-    ),
-    "a network that no program loads": Fires(
-        loading.programs_load_the_result, "network.algorithm", "warning", {"network.algorithm": "ia3"}
-    ),
-    "a network that only ComfyUI loads": Fires(
-        loading.programs_load_the_result, "network.algorithm", "info", {"network.algorithm": "loha"}
     ),
     "a copy folder that does not exist": Fires(
         output.folders_can_be_written, "output.copy_to", "error", {"output.copy_to": "/nowhere/loras"}

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from tests.support.rule_cases import Fires, companion_files, seen
-from trainer_core.draft.checks import memory, parts
+from trainer_core.draft.checks import loading, memory, parts
 from trainer_core.models.detection import Detection
 
 FIRES = {
+    "a network that no program loads": Fires(
+        loading.programs_load_the_result, "network.algorithm", "warning", {"network.algorithm": "ia3"}
+    ),
+    "a network that only ComfyUI loads": Fires(
+        loading.programs_load_the_result, "network.algorithm", "info", {"network.algorithm": "loha"}
+    ),
     "a companion file of another kind": Fires(
         parts.parts_are_what_they_should_be,
         "model.vae",

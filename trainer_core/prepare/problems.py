@@ -8,7 +8,6 @@ from trainer_core import places
 from trainer_core.catalog import methods, presets
 from trainer_core.draft import fixes
 from trainer_core.errors import PlanError
-from trainer_core.prepare import preset_fit
 from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def _preset_problems(state: State) -> list[Problem]:
     if preset is None or not family:
         return []
     if preset.suits(family, method):
+        from trainer_core.prepare import preset_fit
+
         too_large = preset_fit.shortfall(state)
         return [too_large] if too_large else []
     if not preset.suits(family):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
 from trainer_core.engines.claim import FamilyClaim
-from trainer_core.models.detection.layouts import ALGORITHMS
-from trainer_core.models.loaders import COMFYUI, Answer, foreseen
-from trainer_core.plan.sections import NetworkSettings
 from trainer_core.problems import Fix, Problem
+
+if TYPE_CHECKING:
+    from trainer_core.models.loaders import Answer
+    from trainer_core.plan.sections import NetworkSettings
 
 PATH, ALPHA = "network.algorithm", "network.alpha"
 NEAREST = ("lora", "locon", "lokr", "loha")
@@ -29,12 +30,18 @@ def programs_load_the_result(case: Case) -> Iterator[Problem]:
     missing = [answer for answer in found if answer.loads in ("no", "partly")]
     if not missing:
         return
+    from trainer_core.models.loaders import COMFYUI
+
     severity = "warning" if any(answer.program == COMFYUI for answer in missing) else "info"
     yield Problem(PATH, severity, _said(missing, found), _fix(claim, network, missing))
 
 
 def answers(claim: FamilyClaim, network: NetworkSettings) -> tuple[Answer, ...]:
     """Whether each program loads the finished file, by the recorded names; () where the engine's names are not known."""
+    # Needed when a model was chosen: a notebook starts without it.
+    from trainer_core.models.detection.layouts import ALGORITHMS
+    from trainer_core.models.loaders import foreseen
+
     cell = claim.cell("lora")
     names = cell.written
     if names is None or network.algorithm not in ALGORITHMS:
