@@ -1,12 +1,23 @@
-"""Cases for the rules about the companion files of a model, and the weights in its files."""
+"""Cases for the rules about the companion files of a model, the weights in its files, and the network."""
 
 from __future__ import annotations
 
 from tests.support.rule_cases import Fires, companion_files, seen
-from trainer_core.draft.checks import loading, memory, parts
+from trainer_core.draft.checks import loading, memory, network, parts
 from trainer_core.models.detection import Detection
 
 FIRES = {
+    "an alpha far above the root of the rank": Fires(
+        network.alpha_suits_rank,
+        "network.alpha",
+        "warning",
+        {
+            "network.algorithm": "locon",
+            "network.rank": 64,
+            "network.alpha": 64.0,
+            "network.rank_stabilized": True,
+        },
+    ),
     "a network that no program loads": Fires(
         loading.programs_load_the_result, "network.algorithm", "warning", {"network.algorithm": "ia3"}
     ),
