@@ -65,11 +65,11 @@ class SimpleTunerCell(Cell):
     boft_ranks: Ranks
     flow_shift: float | None = None
     """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
+    guidance_from_zero: bool = False
+    """Whether guidance is off at 0 in the pipeline that makes the samples, and not at 1 as in a plan."""
     own_names: bool = False
     """Whether a plain LoRA is saved with the names of diffusers and alpha only in its metadata, because ComfyUI and diffusers both
     load it so; Easel adds alpha to the finished file where it is not the rank."""
-    not_in_comfyui: bool = False
-    """Whether ComfyUI does not support the layer names that the engine writes."""
 
 
 def flavour(plan: TrainingPlan, cell: SimpleTunerCell) -> str:

@@ -44,11 +44,6 @@ def _peft(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
             yield no_effect(
                 f"network.{name}", "with SimpleTuner a plain LoRA leaves convolutions out: choose LoCon for them."
             )
-    if cell.own_names and plan.network.alpha != plan.network.rank:
-        # Source: diffusers loaders/lora_pipeline.py, Flux2LoraLoaderMixin: it does not read alpha beside these names.
-        rank = float(plan.network.rank)
-        message = "Easel adds alpha to the file, so that ComfyUI applies it rightly; diffusers then does not load it. With alpha = rank both do."
-        yield Problem(ALPHA, "info", message, Fix(f"Use {rank:g}", {ALPHA: rank}))
     for name in NOT_IN_PEFT:
         # Source: helpers/models/common.py, add_lora_adapter: PEFT's LoraConfig has one kind of dropout.
         if getattr(plan.network, name):

@@ -224,7 +224,8 @@ def _sampling(plan: TrainingPlan, place: Place, cell: SimpleTunerCell) -> dict[s
         "validation_disable_unconditional": True,
         "validation_resolution": f"{first.width}x{first.height}",
         "validation_num_inference_steps": first.inference_steps,
-        cell.guidance: float(first.guidance),
+        # Below 1 there is no guidance either.
+        cell.guidance: max(first.guidance - 1.0, 0.0) if cell.guidance_from_zero else float(first.guidance),
         "validation_seed": first.seed,
     }
 

@@ -36,7 +36,7 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
     yield from _noise(plan, cell)
     yield from _seeds(plan)
     yield from _samples(plan, cell)
-    yield from _output(plan, cell)
+    yield from _output(plan)
 
 
 def _single_file(plan: TrainingPlan, claim: FamilyClaim) -> Problem:
@@ -179,7 +179,7 @@ def _same_for_all(plan: TrainingPlan) -> Iterator[Problem]:
         yield Problem("sampling.prompts", "error", message, fix)
 
 
-def _output(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+def _output(plan: TrainingPlan) -> Iterator[Problem]:
     kept, states = plan.output.keep_last, plan.output.keep_states + int(plan.guards.back_after_nan)
     if plan.output.save_every_steps and plan.output.keep_states and 0 < kept < states:
         # Source: trainer.py, checkpoint_state_save: the state is in the folder of the checkpoint.
@@ -193,9 +193,3 @@ def _output(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
         fix = Fix("Set it to float", {"output.save_precision": "float"})
         message = "SimpleTuner saves weights in the precision of the training: 32 bits, or bf16 with a bf16 base model."
         yield Problem("output.save_precision", "info", message, fix)
-    if plan.output.copy_to and cell.not_in_comfyui and plan.model.method == "lora":
-        message = "ComfyUI does not support the layer names that SimpleTuner writes for this family."
-        yield Problem("output.copy_to", "warning", message)
-    elif plan.output.copy_to and plan.model.method == "lora" and plan.network.algorithm == "tlora":
-        # Source: lycoris, modules/tlora.py: its layers are corrections of layers that it computes from the base model.
-        yield Problem("output.copy_to", "warning", "Only LyCORIS itself can load the file of a T-LoRA.")

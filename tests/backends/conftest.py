@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hub_server import serving
 from trainer_core.demo import assets
 from trainer_core.demo.dataset import draw_dataset
 from trainer_core.events import Step
@@ -88,3 +89,15 @@ def train(launch, tmp_path):
         return tmp_path / "out"
 
     return to_the_end
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """Everything that is asked of the Hub or of a proxy, as paths; nothing else can be reached by name."""
+    seen = []
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving({}, seen) as url:
+        for name in ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, url)
+        yield seen

@@ -255,3 +255,11 @@ def test_sample_prompts_are_json_so_that_no_word_of_them_is_an_option():
     (prompt,) = json.loads(backend.render(plan, place()).files[render.PROMPTS])
     assert prompt["prompt"] == "blobbert --w 9999, smiling"
     assert (prompt["width"], prompt["cfg_scale"], prompt["negative_prompt"]) == (512, 7.0, "text")
+
+
+def test_guidance_is_counted_as_in_a_plan_for_every_family():
+    """Source: krea2_train_network.py, do_inference: 1 is no guidance, and the authors' 4.5 is 5.5."""
+    for family, _ in CELLS:
+        plan = full_plan(family, sampling__every_steps=5, sampling__guidance=5.5)
+        (prompt,) = json.loads(backend.render(plan, place()).files[render.PROMPTS])
+        assert prompt["cfg_scale"] == 5.5

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.support.hub_server import serving
 from trainer_core.child import child_environment
 from trainer_core.install import environments
 from trainer_core.models import detection, header
@@ -50,18 +49,6 @@ def python():
     if found.version.startswith("3."):
         pytest.skip("SimpleTuner 3 does not have these families")
     return found.python
-
-
-@pytest.fixture
-def requests(monkeypatch):
-    """Everything that is asked of the Hub or of a proxy, as paths; nothing else can be reached by name."""
-    seen = []
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with serving({}, seen) as url:
-        for name in ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, url)
-        yield seen
 
 
 @pytest.fixture

@@ -48,10 +48,11 @@ def installed():
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("installed")
-def test_it_trains(name, train):
+def test_it_trains_without_a_request_to_the_network(name, train, requests):
     values, needed_gib = RUNS[name]
     machine = hardware.machine(places.home())
     if machine.accelerator.kind == "cpu" and machine.free_ram_bytes < needed_gib * GIB:
         pytest.skip(f"{name} needs {needed_gib} GiB of free memory on a CPU")
     results = train("kohya", name, values)
     assert (results / "blob.safetensors").is_file()
+    assert not requests, requests

@@ -50,10 +50,11 @@ def installed():
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("installed")
-def test_it_trains(name, train):
+def test_it_trains_without_a_request_to_the_network(name, train, requests):
     if name in LONG and not os.environ.get("EASEL_LONG"):
         pytest.skip("set EASEL_LONG=1 to train this too")
     results = train("simpletuner", name, RUNS[name])
+    assert not requests, requests
     if RUNS[name].get("model.method") == "full":
         assert (results / "blob" / "model_index.json").is_file()
         assert (results / "blob" / "text_encoder").is_dir()

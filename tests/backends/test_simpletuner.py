@@ -252,6 +252,16 @@ def test_a_value_that_all_prompts_share_is_used_for_all():
     assert "sampling.prompts" not in {problem.path for problem in blocking(found(plan))}
 
 
+@pytest.mark.parametrize(
+    ("family", "guidance", "rendered"),
+    [("krea2", 5.5, 4.5), ("krea2", 1.0, 0.0), ("krea2", 0.5, 0.0), ("qwen_image", 5.5, 5.5)],
+)
+def test_guidance_is_counted_as_the_pipeline_of_the_family_counts_it(family, guidance, rendered):
+    """A plan has the usual scale, where 1 is no guidance; the pipeline of Krea 2 adds 1 to what it is given."""
+    plan = engine_plans.plan(family, sampling__every_steps=5, sampling__guidance=guidance)
+    assert options(plan)["validation_guidance"] == rendered
+
+
 def test_values_that_differ_between_prompts_are_refused_with_a_fix_that_works():
     prompts = ({"text": "one", "width": 768}, {"text": "two", "guidance": 2.0})
     plan = engine_plans.plan("sdxl", sampling__every_steps=5, sampling__prompts=prompts)

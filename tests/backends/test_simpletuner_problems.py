@@ -87,8 +87,6 @@ def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(fam
         ("sdxl", {"schedule__flow_shift": 3.0}, "schedule.flow_shift", "warning"),
         ("sdxl", {"sampling__every_steps": 9, "sampling__seed": 0}, "sampling.seed", "warning"),
         ("sdxl", {"output__save_precision": "fp16"}, "output.save_precision", "info"),
-        ("anima", {"output__copy_to": "/comfy"}, "output.copy_to", "warning"),
-        ("sdxl", {"output__copy_to": "/comfy", "network__algorithm": "tlora"}, "output.copy_to", "warning"),
         ("sdxl", {"network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
         ("sdxl", {"network__algorithm": "boft", "network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
         ("sdxl", {**LOKR, "network__conv_rank": 4}, "network.conv_rank", "warning"),
@@ -245,10 +243,3 @@ def test_samples_of_qwen_image_21_have_sides_that_its_pipeline_does_not_shorten(
     }
     assert said(engine_plans.plan("qwen_image21", **sides))["sampling.width"] == "error"
     assert "sampling.width" not in said(engine_plans.plan("qwen_image", **sides))
-
-
-def test_where_alpha_decides_which_programs_load_a_file_that_is_said():
-    for family in ("flux2", "krea2"):
-        assert said(engine_plans.plan(family, network__rank=4, network__alpha=2.0))["network.alpha"] == "info"
-        assert "network.alpha" not in said(engine_plans.plan(family, network__rank=4, network__alpha=4.0))
-    assert "network.alpha" not in said(engine_plans.plan("qwen_image", network__rank=4, network__alpha=2.0))

@@ -214,17 +214,6 @@ FIRES = {
     "an alpha far above the rank": Fires(
         network.alpha_suits_rank, "network.alpha", "warning", {"network.rank": 8, "network.alpha": 256.0}
     ),
-    "an alpha far above the root of the rank": Fires(
-        network.alpha_suits_rank,
-        "network.alpha",
-        "warning",
-        {
-            "network.algorithm": "locon",
-            "network.rank": 64,
-            "network.alpha": 64.0,
-            "network.rank_stabilized": True,
-        },
-    ),
     "a copy folder that does not exist": Fires(
         output.folders_can_be_written, "output.copy_to", "error", {"output.copy_to": "/nowhere/loras"}
     ),

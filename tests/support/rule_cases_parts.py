@@ -1,9 +1,9 @@
-"""Cases for the rules about which model it is, its companion files, and the weights in its files."""
+"""Cases for the rules about which model it is, its companion files, the weights in its files, and the network."""
 
 from __future__ import annotations
 
 from tests.support.rule_cases import Fires, companion_files, seen
-from trainer_core.draft.checks import memory, model, parts
+from trainer_core.draft.checks import loading, memory, model, network, parts
 from trainer_core.models.detection import Detection
 from trainer_core.models.detection.result import Guess
 
@@ -22,6 +22,23 @@ FIRES = {
     ),
     "a variant that the file is not": Fires(
         model.variant_is_known, "model.variant", "error", {"model.variant": "schnell"}, family="flux"
+    ),
+    "an alpha far above the root of the rank": Fires(
+        network.alpha_suits_rank,
+        "network.alpha",
+        "warning",
+        {
+            "network.algorithm": "locon",
+            "network.rank": 64,
+            "network.alpha": 64.0,
+            "network.rank_stabilized": True,
+        },
+    ),
+    "a network that no program loads": Fires(
+        loading.programs_load_the_result, "network.algorithm", "warning", {"network.algorithm": "ia3"}
+    ),
+    "a network that only ComfyUI loads": Fires(
+        loading.programs_load_the_result, "network.algorithm", "info", {"network.algorithm": "loha"}
     ),
     "a companion file of another kind": Fires(
         parts.parts_are_what_they_should_be,

@@ -46,6 +46,23 @@ class Forced:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """The names of the layers in a network's file. What loads them is compared with recorded names: `models.loaders.foreseen`.
+
+    `naming` says whose names they are, `layers` is a pattern of those that get a network, and `own_layers` of those that a plain LoRA
+    without convolutions changes, if they are others. `own` is the prefix before them in a plain LoRA of the engine's own, and `others` in every other network; with an underscore
+    at its end dots become underscores. `ends` is the code of the endings of a plain LoRA's tensors, as in `models.loaders.ENDINGS`.
+    """
+
+    naming: Literal["original", "diffusers"]
+    layers: str
+    own_layers: str = ""
+    own: str = "lora_unet_"
+    others: str = "lora_unet_"
+    ends: Literal["u", "U", "m", "M"] = "u"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """What an engine supports for one family and method, as far as Easel's core reads it.
 
@@ -59,6 +76,8 @@ class Cell:
     """The engine's name of the family, if its recorded options name the families that they are for."""
     lora: Literal["own", "lycoris"] = "own"
     """What creates a plain LoRA: the engine itself, or LyCORIS, which also keeps a full changed weight for each layer."""
+    written: Written | None = None
+    """The names in the file of a network; None: Easel does not know them."""
     clip_skip: bool = False
     """Whether clip skip is supported."""
     swap: Mapping[str, int] = field(default_factory=dict)

@@ -53,7 +53,7 @@ class Workload:
         """The workload of a plan; None if its family is unknown."""
         detection = facts.detection
         family = plan.model.family or (detection.family if detection else "") or ""
-        model = models.find(family, detection.variant if detection else "")
+        model = models.find(family, plan.model.variant, detection.variant if detection else "")
         if model is None:
             return None
         if detection is not None and detection.family == family:

@@ -193,11 +193,12 @@ def parts() -> Mapping[str, Part]:
     return {name: Part(id=name, **table, **measured.get(name, {})) for name, table in tables.items()}
 
 
-def find(family: str, variant: str = "") -> Model | None:
-    """The model of a family and variant; the largest of the family if the variant is unknown; None if the family is unknown."""
+def find(family: str, *variants: str) -> Model | None:
+    """The model of a family and of the first variant that is known; the largest of the family if none is; None for an unknown family."""
     found = [model for model in models().values() if model.family == family]
-    exact = [model for model in found if model.variant == variant]
-    return max(exact or found, key=lambda model: model.parameters, default=None)
+    exact = ([model for model in found if model.variant == variant] for variant in variants)
+    of_variant = next((models_of for models_of in exact if models_of), found)
+    return max(of_variant, key=lambda model: model.parameters, default=None)
 
 
 def _read(name: str) -> dict[str, Any]:

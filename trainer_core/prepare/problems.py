@@ -63,8 +63,13 @@ def engine_problems(state: State) -> list[Problem]:
 def _preset_problems(state: State) -> list[Problem]:
     preset, family = state.preset, state.family
     method = state.draft.text("model.method")
-    if preset is None or not family or preset.suits(family, method):
+    if preset is None or not family:
         return []
+    if preset.suits(family, method):
+        from trainer_core.prepare import preset_fit
+
+        too_large = preset_fit.shortfall(state)
+        return [too_large] if too_large else []
     if not preset.suits(family):
         families = " and ".join(preset.families)
         return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]

@@ -11,6 +11,8 @@ from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Dropdown, VBox
 
 if TYPE_CHECKING:
+    from trainer_core.catalog.presets import Preset
+    from trainer_core.prepare.state import State
     from trainer_ui.session import Session
 
 NONE = "None"
@@ -32,7 +34,7 @@ class MemoryChoice:
         """Offers the presets of the family and shows the chosen one."""
         state = self.session.bench.state
         found, refused = problems.offered_presets(state)
-        best = presets.best(found, state.facts.machine)
+        best = presets.best(_fitting(state, found), state.facts.machine)
         if state.preset is not None and state.preset not in found:
             found = [*found, state.preset]
         marked = [(f"{one.title} (for this card)" if one is best else one.title, one.id) for one in found]
@@ -49,3 +51,12 @@ class MemoryChoice:
         said = [state.preset.explanation] if state.preset else []
         self.explanation.show_text("\n".join([*said, *left_out]))
         self.sources.show_text("\n".join(f"Source: {one}" for one in state.preset.sources) if state.preset else "")
+
+
+def _fitting(state: State, found: list[Preset]) -> list[Preset]:
+    """The presets with which the job can fit the GPU that each is for. The estimate is needed when there are some."""
+    if not found:
+        return []
+    from trainer_core.prepare import preset_fit
+
+    return [one for one in found if preset_fit.can_fit(state.use_preset(one))]

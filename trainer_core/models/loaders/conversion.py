@@ -1,4 +1,4 @@
-"""Other names and explicit alphas for a LoRA that a program would not load, or would apply with another strength.
+"""Other names and explicit alphas for a network that a program would not load, or would apply with another strength.
 
 The matrices stay as they are, bit by bit: only names change, and single numbers for alpha are added. A name changes only
 within a naming (that of the original code, or that of diffusers), because layers that one of them joins would have to be cut.
@@ -40,19 +40,19 @@ class Changed:
 
 
 def improved(header: Header, family: str, alpha: float | None = None) -> Changed | None:
-    """The form of a LoRA that most programs load with the right strength; None if the file has it already, or none is known.
+    """The form of a network that most programs load with the right strength; None if the file has it already, or none is known.
 
     `alpha` is the alpha it was trained with, for a file that states none. ComfyUI counts more than diffusers, because diffusers
     reads alpha in more places.
     """
     found = loaders.modules(header, family) if family in table.families() else []
-    if not found or any(module.layout != "lora" for module in found):
+    if not found:
         return None
     alphas = {module.name: _alpha(module, header, alpha) for module in found}
     best: tuple[int, Changed] | None = None
     now = _score(loaders.judge(header, family), _is_explicit(found, alphas, header))
     for pieces, is_renamed, is_added, outdated in _candidates(found, header, alphas, family):
-        other = _as_header(header, pieces, outdated)
+        other = as_header(header, pieces, outdated)
         answers = loaders.judge(other, family)
         score = _score(answers, explicit=True)
         if score > now and (best is None or score > best[0]):
@@ -66,7 +66,7 @@ def _candidates(
     """Possible files: the same names with alpha added, and each other form of names. Only what is known is written."""
     if any(value is None for value in alphas.values()):
         return
-    lacks = any("alpha" not in module.keys for module in found)
+    lacks = any("alpha" not in module.keys and module.layout == "lora" for module in found)
     outdated = (PEFT,) if PEFT in header.metadata else ()
     if lacks or outdated:
         yield _pieces(found, header, alphas, {}), False, lacks, outdated
@@ -88,12 +88,19 @@ def _renamed(found: list[Module], family: str, code: str) -> dict[str, str]:
         else:
             form = next(each for each in table.forms(family, place.naming) if each.code == code)
             new = form.name(place.layer)
-        ends = UP_DOWN if code in "klt" else A_B
+        ends = _endings(module, code)
         if not new or not set(module.keys) <= set(ends):
             return {}
         family_forms |= {key: new + ends[part] for part, key in module.keys.items()}
         family_forms[f"{module.name}.alpha"] = f"{new}.alpha"
     return family_forms if any(key != name for key, name in family_forms.items()) else {}
+
+
+def _endings(module: Module, code: str) -> Mapping[str, str]:
+    """The endings of a layer's tensors in a form of names, by part: those of a LoRA depend on it, those of others stay."""
+    if module.layout == "lora":
+        return UP_DOWN if code in "klt" else A_B
+    return {part: key[len(module.name) :] for part, key in module.keys.items()}
 
 
 def _text_name(place: table.Place, code: str) -> str:
@@ -117,7 +124,7 @@ def _pieces(
     added = []
     for module in found:
         value = alphas[module.name]
-        if "alpha" not in module.keys and value is not None:
+        if "alpha" not in module.keys and module.layout == "lora" and value is not None:
             name = f"{module.name}.alpha"
             added.append(Piece(names.get(name, name), "F32", (), 0, 4, content=struct.pack("<f", value)))
     ordered = sorted(header.tensors.items(), key=lambda row: row[1].start_bytes)
@@ -131,9 +138,9 @@ def _alpha(module: Module, header: Header, trained: float | None) -> float | Non
     """The alpha of a layer in the way every program reads a tensor: alpha / rank is the scale. None if it is not known exactly.
 
     PEFT's metadata counts more than the plan, because an engine may have rounded the plan's. 0 stands for a tensor that the
-    file has already.
+    file has already, and for a network of another kind than LoRA, to which none is added.
     """
-    if "alpha" in module.keys:
+    if "alpha" in module.keys or module.layout != "lora":
         return 0.0
     rank = float(header.tensors[module.keys["down"]].shape[0]) if "down" in module.keys else None
     if rank is None:
@@ -164,7 +171,7 @@ def _of_pattern(module: Module, header: Header, rank: float) -> float | None:
 def _is_explicit(found: list[Module], alphas: Mapping[str, float | None], header: Header) -> bool:
     """Whether the file itself says how strong each layer is, or leaves out only what every program assumes (alpha = rank)."""
     for module in found:
-        if "alpha" in module.keys or PEFT in header.metadata:
+        if "alpha" in module.keys or PEFT in header.metadata or module.layout != "lora":
             continue
         value, rank = alphas[module.name], header.tensors[module.keys["down"]].shape[0] if "down" in module.keys else 0
         if value is not None and not math.isclose(value, rank):
@@ -180,7 +187,8 @@ def _score(answers: list[Answer], explicit: bool) -> int:
     return 10 * by_program.get(COMFYUI, 0) + by_program.get(DIFFUSERS, 0)
 
 
-def _as_header(header: Header, pieces: list[Piece], outdated: tuple[str, ...]) -> Header:
+def as_header(header: Header, pieces: list[Piece], outdated: tuple[str, ...]) -> Header:
+    """The header of the changed file."""
     tensors = {piece.name: TensorInfo(piece.dtype, piece.shape) for piece in pieces}
     metadata = {key: value for key, value in header.metadata.items() if key not in outdated}
     return Header(header.path, tensors, metadata, header.format)

@@ -1,0 +1,119 @@
+"""A memory preset whose training needs more than its GPU says so, with what makes it fit where something does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.support import engine_plans
+from trainer_core.catalog import presets
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.estimate import estimate, models
+from trainer_core.hardware import Accelerator
+from trainer_core.models.detection import Detection
+from trainer_core.prepare import preset_fit, problems
+from trainer_core.prepare.state import State, begun
+from trainer_core.problems import Problem
+
+GIB = 2**30
+ENGINES = [engine for engine in registry.available() if engine.manifest.estimate is not None]
+
+
+def state_of(engine: str, family: str, variant: str, preset: str, gib: float = 0) -> State:
+    """A job of a LoRA with a preset, on a machine with as much memory as the preset is for, or `gib`."""
+    backend, size = registry.get(engine), int((gib or presets.get(preset).vram_gib) * GIB)
+    machine = engine_plans.machine(Accelerator("cuda", "a card", size, size, "8.9"))
+    facts = Facts(machine, Detection(family, "diffusion_model", variant=variant, prediction="flow"))
+    is_told = bool(backend.manifest.families[family].cell("lora").flavours)
+    values = {"model.family": family, "model.variant": variant if is_told else ""}
+    return begun(facts, (backend,), {}).set(values).use_preset(presets.get(preset))
+
+
+def cells(engine: str) -> Iterator[tuple[str, str, str, str]]:
+    """(engine, family, variant, preset) of every preset for LoRAs, with each size of the family's model."""
+    for family, claim in registry.get(engine).manifest.families.items():
+        sizes = [model.variant for model in models.models().values() if model.family == family]
+        for variant in sizes if "lora" in claim.methods else ():
+            if variant not in claim.without:
+                yield from ((engine, family, variant, one.id) for one in presets.for_family(family))
+
+
+NO_FIX = {
+    ("musubi", "krea2", "ultra-low-memory"),
+    ("musubi", "qwen_image", "ultra-low-memory"),
+    ("simpletuner", "flux2", "ultra-low-memory"),
+    ("simpletuner", "krea2", "ultra-low-memory"),
+    ("simpletuner", "krea2", "standard-memory"),
+    ("simpletuner", "krea2", "high-memory"),
+    ("simpletuner", "qwen_image", "ultra-low-memory"),
+    ("simpletuner", "qwen_image", "low-memory"),
+    ("simpletuner", "qwen_image", "standard-memory"),
+    ("simpletuner", "qwen_image", "high-memory"),
+}
+"""Presets for a family of 2026 that no change of memory settings makes fit: they only say that they do not."""
+
+
+def needed(state: State) -> float:
+    """The middle of the whole estimate, with every phase of the run."""
+    assert state.backend is not None
+    low, high = estimate(state.draft.sketch(), state.facts, (), state.backend.manifest).vram_gib
+    return (low * high) ** 0.5
+
+
+def said(state: State) -> list[Problem]:
+    return [each for each in problems.problems(state) if "its memory preset is for" in each.message]
+
+
+@pytest.mark.parametrize("engine", [engine.manifest.id for engine in ENGINES])
+def test_a_preset_that_is_too_small_by_the_whole_estimate_is_never_silent(engine):
+    silent, wrong, seen = [], [], 0
+    for cell in cells(engine):
+        state = state_of(*cell)
+        assert state.preset is not None
+        is_too_large, found = needed(state) > 0.95 * state.preset.vram_gib, preset_fit.shortfall(state)
+        seen += 1
+        if is_too_large != (found is not None):
+            (silent if is_too_large else wrong).append(cell)
+    assert seen > 10
+    assert (silent, wrong) == ([], [])
+
+
+@pytest.mark.parametrize("family", ["flux2", "z_image", "qwen_image", "krea2"])
+def test_what_is_said_has_a_fix_with_which_it_fits(family):
+    for engine, _, variant, preset in [cell for one in ENGINES for cell in cells(one.manifest.id) if cell[1] == family]:
+        state = state_of(engine, family, variant, preset)
+        assert state.preset is not None
+        for problem in said(state):
+            assert f"{state.preset.vram_gib:g} GB" in problem.message
+            if problem.fix is None:
+                assert (engine, family, preset) in NO_FIX
+                continue
+            assert needed(state.set(problem.fix.changes)) <= 0.95 * state.preset.vram_gib, problem.fix.label
+
+
+def test_captions_of_a_large_text_encoder_are_named_before_the_start():
+    state = state_of("musubi", "qwen_image", "image", "qwen-image-16").set({"sampling.every_steps": 0})
+    (problem,) = said(state)
+    assert (problem.severity, problem.path) == ("warning", "")
+    assert problem.message.endswith("the most while encoding captions.")
+    assert problem.fix is not None
+    assert problem.fix.changes == {"native": {"musubi": {"fp8_vl": True}}}
+    assert not said(state.set(problem.fix.changes))
+
+
+def test_on_a_larger_gpu_it_is_only_information_and_without_a_preset_nothing_is_said():
+    state = state_of("musubi", "qwen_image", "image", "qwen-image-16", gib=48)
+    assert [each.severity for each in said(state)] == ["info"]
+    assert not said(state.use_preset(None))
+
+
+def test_the_size_of_a_variant_is_counted_where_only_the_plan_names_it():
+    def at_most(variant: str) -> float:
+        state = state_of("simpletuner", "flux2", "klein-9b", "flux2-24").set({"model.variant": variant})
+        found = replace(state.facts, detection=Detection("flux2", "diffusion_model", prediction="flow"))
+        return estimate(state.draft.sketch(), found, (), registry.get("simpletuner").manifest).vram_gib[1]
+
+    assert at_most("klein-4b") + 5 < at_most("klein-9b")
