@@ -202,9 +202,7 @@ SHORT = {
     [("loha", {"memory.gradient_checkpointing": True, "memory.offload_checkpointing": True}), ("lokr", {})],
     ids=["loha, activations offloaded", "lokr"],
 )
-def test_the_engines_own_networks_are_accepted_and_nothing_is_asked_of_the_network(
-    begin, algorithm, more, requests
-):
+def test_the_engines_own_networks_are_accepted_and_nothing_is_asked_of_the_network(begin, algorithm, more, requests):
     run = begin(**SHORT, **more, **{"network.algorithm": algorithm})
     to_the_end(run)
     assert not requests, requests

@@ -22,7 +22,7 @@ CELLS = [
     (engine.manifest.id, family)
     for engine in registry.available()
     for family, claim in engine.manifest.families.items()
-    if "lora" in claim.methods
+    if "lora" in claim.methods and family in table.families()
 ]
 REAL = json.loads((Path(__file__).parents[1] / "data" / "loaders.json").read_text())
 # The recorded networks that are files of these engines, by engine, family and algorithm.
