@@ -262,4 +262,4 @@ def test_guidance_is_counted_as_in_a_plan_for_every_family():
     for family, _ in CELLS:
         plan = full_plan(family, sampling__every_steps=5, sampling__guidance=5.5)
         (prompt,) = json.loads(backend.render(plan, place()).files[render.PROMPTS])
-        assert prompt["cfg_scale"] == 5.5
+        assert prompt[backend.manifest.families[family].cell("lora").guidance] == 5.5, family

@@ -254,7 +254,7 @@ def test_a_value_that_all_prompts_share_is_used_for_all():
 
 @pytest.mark.parametrize(
     ("family", "guidance", "rendered"),
-    [("krea2", 5.5, 4.5), ("krea2", 1.0, 0.0), ("krea2", 0.5, 0.0), ("qwen_image", 5.5, 5.5)],
+    [("krea2", 5.5, 4.5), ("krea2", 1.0, 0.0), ("krea2", 0.5, 0.0), ("flux", 5.5, 5.5)],
 )
 def test_guidance_is_counted_as_the_pipeline_of_the_family_counts_it(family, guidance, rendered):
     """A plan has the usual scale, where 1 is no guidance; the pipeline of Krea 2 adds 1 to what it is given."""

@@ -16,7 +16,7 @@ from tests.support.engine_trials import MODELS
 from tests.support.rule_cases import Fires
 from trainer_core import catalog
 from trainer_core.datasets.scan import Dataset
-from trainer_core.draft.checks import RULES, Case, choices, claimed, dataset, memory, model, output
+from trainer_core.draft.checks import RULES, Case, choices, claimed, dataset, loading, memory, model, output
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import contract, registry
@@ -135,7 +135,9 @@ def test_every_rule_has_a_case():
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_no_rule_reports_a_valid_plan(good, family, method):
     draft = good(family, method)
-    assert [each for rule in RULES for each in of_rule(rule, draft)] == []
+    # That one tells what follows from the names that the engine writes, whatever the plan: see test_foreseen.py.
+    rules = [rule for rule in RULES if rule is not loading.programs_load_the_result]
+    assert [each for rule in rules for each in of_rule(rule, draft)] == []
 
 
 def test_a_link_with_another_extension_than_its_target_is_reported(good, files, tmp_path):

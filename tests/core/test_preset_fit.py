@@ -42,7 +42,9 @@ def cells(engine: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 NO_FIX = {
+    ("musubi", "flux2", "ultra-low-memory"),
     ("musubi", "krea2", "ultra-low-memory"),
+    ("musubi", "krea2", "low-memory"),
     ("musubi", "qwen_image", "ultra-low-memory"),
     ("simpletuner", "flux2", "ultra-low-memory"),
     ("simpletuner", "krea2", "ultra-low-memory"),
