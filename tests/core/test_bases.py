@@ -116,7 +116,7 @@ NAMES = {
     "sd1x-1.5/lora": "sd15", "ltxvideo-0.9.5/lora": "ltx_video", "ltxvideo2-2.3-dev/lora": "ltx2", "sanavideo-2b-480p/lora": "sana_video",
     "sana-sana1.5-4.8b-1024/lora": "sana", "qwen_image-v2.1/lora": "qwen_image21", "qwen_image-edit-v2+/lora": "qwen_image",
     "flux3_image-klein-base/lora": "flux3", "mageflow-edit-turbo/lora": "mage_flow", "boogu_image-v0.1-base/lora": "boogu",
-    "hunyuanvideo-t2v-480p/lora": "hunyuan_video15", "kandinsky5-image-t2i-lite-sft/lora": "kandinsky5", "cosmos2image-2b/lora": "cosmos",
+    "hunyuanvideo-t2v-480p/lora": "hunyuan_video15", "kandinsky5-image-t2i-lite-sft/lora": "kandinsky5_image", "cosmos2image-2b/lora": "cosmos",
     "cosmos3-nano/lora": "cosmos3", "pixart_sigma-900m-1024-v0.6/lora": "pixart", "kolors-1.0/lora": "kolors", "wan-t2v-480p-1.3b-2.1/lora": "wan",
     "moss_image-sft/lora": "moss_image", "zlab_i1-3b/lora": "zlab_i1", "minimaxh3-fl2va/lora": "minimax_h3", "omnigen-v1/lora": "omnigen",
     "longcat_image-final/lora": "longcat_image", "longcat_video-final/lora": "longcat_video", "hidream-full/lora": "hidream",

@@ -64,7 +64,7 @@ ROWS: Mapping[str, tuple[str, str, str]] = {
     "hunyuan-video15": ("hunyuan_video15", "musubi-tuner hunyuan_video_1_5/hunyuan_video_1_5_modules.py", f"double_blocks.{{54}}: {_streams(HV15)}"),
     "hunyuan-video15-comfy": ("hunyuan_video15", "musubi-tuner networks/convert_hunyuan_video_1_5_lora_to_comfy.py",
         f"double_blocks.{{54}}: {_streams(HV15_COMFY)}"),
-    "kandinsky5-image": ("kandinsky5", "musubi-tuner kandinsky5/configs.py, k5-lite-t2i-hd", _kandinsky(50, 2560)),
+    "kandinsky5-image": ("kandinsky5_image", "musubi-tuner kandinsky5/configs.py, k5-lite-t2i-hd", _kandinsky(50, 2560)),
     "kandinsky5-lite": ("kandinsky5", "musubi-tuner kandinsky5/configs.py, k5-lite-t2v-5s-sd", _kandinsky(32, 1792)),
     "kandinsky5-pro": ("kandinsky5", "musubi-tuner kandinsky5/configs.py, k5-pro-t2v-5s-sd", _kandinsky(60, 4096)),
     "ideogram4-original": ("ideogram4", "musubi-tuner ideogram4/ideogram4_model.py; OneTrainer modules/model/IdeogramModel.py",
