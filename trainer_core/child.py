@@ -50,17 +50,27 @@ _NOTHING_SENT = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 ADDRESSES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "HF_ENDPOINT")
 """Variables with the address of a proxy or a mirror. A program that fetches something needs them also with a password in them."""
 _SECRET = re.compile(
-    r"SECRET|PASSW(?:OR)?D|TOKENS?(?:$|_)|(?:API|ACCESS|PRIVATE)KEY|_PWD$|(?:^|_)(?:PASS|KEYS?|AUTH|CREDENTIALS?|CREDS)(?:$|_)"
+    r"SECRET|PASSW(?:OR)?D|PASSPHRASE|TOKENS?\d*(?:$|_)|(?:AI|API|ACCESS|PRIVATE|MASTER|ENCRYPTION)KEY|_PWD$"
+    r"|(?:^|_)(?:PASS|KEYS?|AUTH|AUTHORIZATION|BEARER|CREDENTIALS?|CREDS|JWT|COOKIES?|DSN|WEBHOOKS?|CONN(?:ECTION)?_?STR(?:ING)?)(?:$|_)"
+    r"|(?:^|_)(?:PATS?|SAS)$"
 )
-_WITH_PASSWORD = re.compile(r"//[^/\s]*@")
-"""An address with a user and a password, as the variables for a proxy may have."""
+_OPENS = re.compile(
+    # An address with a user and a password, as the variables for a proxy may have, and that of a webhook, which is a password itself.
+    r"//[^/\s]*@|//hooks\.slack\.com/|//(?:\w+\.)?discord(?:app)?\.com/api/webhooks/"
+    # The text that connects to a database or to storage.
+    r"|(?:^|;)\s*(?:Password|Pwd|AccountKey|SharedAccess\w+)\s*="
+    # Tokens by their prefixes: Hugging Face, GitHub, GitLab, RunPod, OpenAI, Slack, Amazon.
+    r"|^(?:hf_|gh[pousr]_|github_pat_|glpat-|rpa_|sk-|xox[abprs]-|A(?:KI|SI)A)[\w-]{16,}$",
+    re.IGNORECASE,
+)
+"""Values that open something, whatever the name of their variable is."""
 _PLACES = ("HF_TOKEN_PATH", "TOKENIZERS_PARALLELISM")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable looks as if it opened something: by its name, or because it is an address with a password."""
+    """Whether a variable looks as if it opened something: by its name, or by its value, such as an address with a password."""
     is_named = name.upper() not in _PLACES and bool(_SECRET.search(name.upper()))
-    return is_named or bool(_WITH_PASSWORD.search(value))
+    return is_named or bool(_OPENS.search(value))
 
 
 def child_environment(

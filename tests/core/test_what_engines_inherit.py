@@ -22,19 +22,25 @@ SECRETS = {
     "WANDB_API_KEY": "a", "NGROK_AUTHTOKEN": "b", "EASEL_SERVE_TOKEN": "c", "SSH_AUTH_SOCK": "/d", "PGPASSWORD": "e",
     "GOOGLE_APPLICATION_CREDENTIALS": "/f", "JUPYTER_TOKEN": "g", "KAGGLE_USER_SECRETS_TOKEN": "h", "MYSQL_PWD": "i",
     "DATABASE_URL": "postgres://me:pw@host/x", "HTTPS_PROXY": "http://me:pw@proxy:3128", "HF_ENDPOINT": "https://me:pw@mirror",
+    "MY_PAT": "j", "openai_key": "k", "AZURE_STORAGE_CONNECTION_STRING": "l", "AZURE_SAS": "m", "GITLAB_TOKEN2": "n", "SENTRY_DSN": "o",
+    "SSH_PASSPHRASE": "p", "SESSION_COOKIE": "q", "MY_JWT": "r", "SLACK_WEBHOOK_URL": "s", "AUTHORIZATION": "t",
+    "NOTIFY": "https://hooks.slack.com/services/T/B/x", "STORE": "Server=host;User=me;Password=pw", "MINE": f"ghp_{'a' * 36}",
 }  # fmt: skip
 OTHERS = {
     "PATH": "/bin", "PWD": "/work", "HF_HOME": "/hf", "HF_TOKEN_PATH": "/hf/token", "TOKENIZERS_PARALLELISM": "false",
     "HTTP_PROXY": "http://proxy:3128", "XAUTHORITY": "/x", "CUDA_VISIBLE_DEVICES": "0", "AWS_REGION": "eu-west-1", "RUNPOD_POD_ID": "p",
-    "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
+    "HSA_OVERRIDE_GFX_VERSION": "10.3.0", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "NCCL_IB_PKEY": "0", "MONKEY": "1",
+    "KEYBOARD": "us", "GIT_AUTHOR_NAME": "me", "NVIDIA_DRIVER_CAPABILITIES": "compute", "COMPASS": "n", "SSL_CERT_FILE": "/c.pem",
+    "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1000/bus", "GIT_REMOTE": "git@github.com:me/it", "PATTERN": "sk-", "TORCH_HOME": "/t",
 }  # fmt: skip
+NOTHING_SENT = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 SAYS = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
 def test_a_program_of_another_maker_gets_no_secret_and_everything_else():
-    assert child_environment(base={**SECRETS, **OTHERS}) == OTHERS
-    assert child_environment({"HF_TOKEN": "named"}, base=SECRETS) == {"HF_TOKEN": "named"}
-    assert full_environment(base=SECRETS) == SECRETS, "Easel itself in another interpreter"
+    assert child_environment(base={**SECRETS, **OTHERS}) == {**NOTHING_SENT, **OTHERS}
+    assert child_environment({"HF_TOKEN": "named"}, base=SECRETS) == {**NOTHING_SENT, "HF_TOKEN": "named"}
+    assert full_environment(base=SECRETS) == {**NOTHING_SENT, **SECRETS}, "Easel itself in another interpreter"
 
 
 def test_the_program_of_a_job_gets_only_the_secrets_that_the_job_names(tmp_path, monkeypatch):
