@@ -93,6 +93,16 @@ def test_an_ending_a_case_and_a_unicode_form_make_no_difference_and_a_folder_doe
 
 
 # ---- what is read of a dataset ----
+def test_long_names_that_differ_only_at_their_ends_have_their_own_control_images(place):
+    for number in (1, 2):
+        draw(place / "after" / f"{'a prompt ' * 24}{number}.png")
+        draw(place / "before" / f"{'a prompt ' * 24}{number}.png", colour="gray")
+    dataset = bench(place).state.facts.dataset
+    assert len({image.name for image in dataset.images}) == 5
+    for image in dataset.images:
+        assert dataset.controls[0][image.name].path.stem.casefold() == image.path.stem
+
+
 def test_images_are_matched_with_several_control_folders_in_their_order(place):
     dataset = bench(place, dataset__controls_2=str(place / "pose")).state.facts.dataset
     assert [{name: each.name for name, each in found.items()} for found in dataset.controls] == [

@@ -74,7 +74,7 @@ def paired(dataset: Dataset, folders: Mapping[str, str], *, only: bool) -> Datas
     """
     read = [_of_folder(dataset, path, setting) for setting, path in folders.items()]
     known = [each.files for each in read if each.is_read]
-    lacking = [image.name for image in dataset.images if any(image.name not in files for files in known)]
+    lacking = {image.name: None for image in dataset.images if any(image.name not in files for files in known)}
     problems = [problem for each in read for problem in each.problems]
     problems += _lacking(lacking, only=only) if lacking else ()
     kept = tuple(image for image in dataset.images if not (only and image.name in lacking))
@@ -88,7 +88,7 @@ def paired(dataset: Dataset, folders: Mapping[str, str], *, only: bool) -> Datas
     )
 
 
-def _lacking(names: list[str], *, only: bool) -> Iterator[Problem]:
+def _lacking(names: Collection[str], *, only: bool) -> Iterator[Problem]:
     setting = "dataset.controls"
     if only:
         yield Problem(

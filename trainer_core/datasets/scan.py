@@ -26,11 +26,13 @@ CAPTION_TABLES = frozenset({
     "captions.txt", "caption.json", "meta_cap.json", "meta_cap_dd.json", "meta_clean.json", "meta_lat.json", "dataset.json",
 })  # fmt: skip
 """Files that hold the captions of all images, in lower case. Source: documentation of Hugging Face datasets (ImageFolder), and of sd-scripts' finetune tools."""
+LONGEST_PATH = 4096
+"""More characters than a path has on any system."""
 
 
 @dataclass(frozen=True)
 class DatasetImage:
-    """An image that is trained. `name` is its printable path inside the dataset; width and height are upright.
+    """An image that is trained. `name` is its printable path inside the dataset, which no other image has; width and height are upright.
 
     `caption` is the text of its caption file, None without one; `orientation` is its EXIF orientation.
     `has_profile`: whether it has a colour profile that differs visibly from sRGB. `has_alpha`: whether a part of it is
@@ -285,7 +287,8 @@ def _image(
     path: Path, info: images.ImageInfo, texts: _TextFiles, rules: DatasetRules, found: _Findings
 ) -> DatasetImage | None:
     """The image that will be trained; None for one that is not trained, which is noted."""
-    name, file = sub_folders.name(path, found.root), texts.of(path)
+    # Not cut: masks and control images are found by it, and long names often differ only at their ends.
+    name, file = printable(path.relative_to(found.root).as_posix(), LONGEST_PATH), texts.of(path)
     if key := next((key for key in info.defects if key in ("folder", "special")), None):
         found.leave_out(path, key)
         return None

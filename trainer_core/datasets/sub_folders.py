@@ -110,5 +110,5 @@ def counted(count: int) -> str:
 
 
 def name(path: Path, root: Path) -> str:
-    """The printable path inside a dataset."""
+    """The printable path inside a dataset, cut if it is long."""
     return printable(path.relative_to(root).as_posix(), LONGEST_NAME)
