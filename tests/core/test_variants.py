@@ -36,6 +36,12 @@ def test_what_no_header_shows_is_asked_for_instead_of_assumed():
     assert not said(draft(Z_IMAGE, variant="turbo"))
 
 
+def test_a_header_that_shows_what_the_name_says_needs_no_word():
+    shown = Detection("qwen_image", "checkpoint", "edit-2511", "flow", layout="diffusers")
+    named = replace(shown, guess=Guess("qwen_image_edit_2511", "Qwen-Image-Edit 2511", "file name", "", "edit-2511"))
+    assert not said(draft(named, family="qwen_image", variant="edit-2511"))
+
+
 def test_a_name_is_used_and_told():
     named = replace(Z_IMAGE, guess=TURBO)
     made = draft(named)

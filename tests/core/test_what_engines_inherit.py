@@ -82,6 +82,23 @@ def test_an_engine_gets_the_token_only_as_long_as_files_of_the_hub_are_missing(p
     assert hub_need.variables(plan, dataclasses.replace(manifest, id="other")) == ()
 
 
+def test_files_of_another_variant_are_no_reason_for_the_token(plan):
+    manifest = registry.get("musubi").manifest
+    tables = plan.model_dump()
+    klein = TrainingPlan.model_validate({**tables, "model": {**tables["model"], "family": "flux2", "variant": "klein-4b"}})
+    assert "HF_TOKEN" in hub_need.variables(klein, manifest)
+    (needed,) = hub_files.missing(manifest, "flux2", "klein-4b")
+    folder = hub_files.folder_of(needed)
+    folder.mkdir(parents=True)
+    for name in needed.files:
+        (folder / name).write_text("{}")
+    reference = folder.parent.parent / "refs" / "main"
+    reference.parent.mkdir(exist_ok=True)
+    reference.write_text(needed.revision)
+    assert not hub_files.missing(manifest, "flux2", "klein-4b")
+    assert hub_need.variables(klein, manifest) == ()
+
+
 def test_an_engine_gets_the_token_for_a_repository_that_a_native_setting_names(plan, tmp_path):
     manifest = registry.get("rehearsal").manifest
     assert hub_need.variables(plan, manifest) == ()

@@ -15,6 +15,7 @@ from trainer_core.draft.checks.hub import hub_files_are_there
 from trainer_core.engines import parts, preference, trainable
 from trainer_core.engines.preference import Files, Memory, Standing
 from trainer_core.install import choice, hub_files
+from trainer_core.models import variants
 from trainer_core.plan import fields
 from trainer_core.prepare import switching
 from trainer_core.prepare.switching import Lost
@@ -236,7 +237,8 @@ def _of_hub(state: State, engine: Backend) -> tuple[HubFiles, ...]:
     if state.facts.hub is not None:
         return state.facts.hub.missing
     manifest, model = engine.manifest, state.facts.at("model.path", state.draft.text("model.path"))
-    rows = hub_files.missing(manifest, state.family, is_folder=model is not None and model.is_folder)
+    variant = state.draft.text("model.variant") or variants.likely(state.family, state.facts.detection)
+    rows = hub_files.missing(manifest, state.family, variant, is_folder=model is not None and model.is_folder)
     comes_along = hub_files.common(manifest)
     return tuple(row for row in rows if row not in comes_along)
 

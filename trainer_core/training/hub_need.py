@@ -27,7 +27,7 @@ def variables(plan: TrainingPlan, manifest: BackendManifest) -> tuple[str, ...]:
     repository. Models are always files here.
     """
     is_folder = places.typed(plan.model.path).is_dir() if plan.model.path else False
-    if hub_files.missing(manifest, plan.model.family, is_folder=is_folder):
+    if hub_files.missing(manifest, plan.model.family, plan.model.variant, is_folder=is_folder):
         return VARIABLES
     own = plan.native.get(manifest.id, {})
     return VARIABLES if any(map(_names_repository, own.values())) else ()

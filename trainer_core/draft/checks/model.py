@@ -138,7 +138,10 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
         )
         yield Problem(path, "error", message, Fix(f"It is {of[0]}", {path: of[0]}))
     elif is_own and found and found.guess and found.guess.variant == chosen != "" and chosen in flavours:
-        other = next(each for each in alike if each != chosen)
+        other = next((each for each in alike if each != chosen), "")
+        if not other:
+            # The header shows what the name says.
+            return
         message = f"By its name this is {found.guess.title}, and it is trained as such: its layers cannot show it."
         yield Problem(path, "info", message, Fix(f"It is {other}", {path: other}))
 
