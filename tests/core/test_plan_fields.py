@@ -1,12 +1,13 @@
 """Settings are declared once; everything else is derived from the declaration."""
 
+import inspect
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_core.plan import fields
+from trainer_core.plan import fields, images, results, sections, subsets
 from trainer_core.plan.sections import TrainingPlan
 
 PATHS = sorted(fields.all_fields())
@@ -138,3 +139,11 @@ def test_command_line_text_becomes_a_value(path, text, expected):
 def test_any_command_line_text_is_accepted_or_refused(path, text):
     _, sentence = fields.from_text(path, text)
     assert isinstance(sentence, str)
+
+
+def test_a_tooltip_is_the_docstring_of_its_setting_and_not_of_what_follows_in_the_module():
+    """The last setting of a module is followed by functions, whose docstrings are indented alike."""
+    for classes in (sections, images, results, subsets):
+        of_functions = {inspect.cleandoc(each.__doc__) for _, each in inspect.getmembers(classes, inspect.isfunction) if each.__doc__}
+        wrong = [field.path for field in fields.all_fields().values() if field.doc in of_functions]
+        assert not wrong

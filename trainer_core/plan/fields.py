@@ -139,6 +139,8 @@ def _docs() -> dict[tuple[str, str], str]:
             name = found["name"]
         elif name:
             docs[section, name] = inspect.cleandoc(found["doc"])
+            # A docstring that follows is that of something else, such as a function after the last setting.
+            name = ""
     return docs
 
 
