@@ -1,6 +1,9 @@
 """The table of engines for real drafts: which files each engine needs, whether the plan fits, what is lost, and the proposal."""
 
+import dataclasses
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -116,6 +119,28 @@ def test_a_value_that_only_one_engine_has_is_lost_with_the_other(bench, tmp_path
     assert "dataset.color_augmentation" in {one.path for one in found["simpletuner"].lost}
     assert "dataset.color_augmentation" not in {one.path for one in found["kohya"].lost}
     assert all(one.why for row in table.rows for one in row.lost)
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """An engine of another package that fails when it is asked."""
+
+    manifest: object
+
+    def problems(self, plan, machine, status):
+        yield from ()
+        raise KeyError(plan.model.family)
+
+
+def test_an_engine_of_another_package_that_fails_has_a_row_that_says_so(bench, tmp_path):
+    rows(bench, "sdxl", tmp_path)
+    manifest = registry.get("simpletuner").manifest
+    elsewhere = shutil.copytree(manifest.folder, tmp_path / "foreign")
+    foreign = Foreign(dataclasses.replace(manifest, id="foreign", title="Foreign", folder=elsewhere))
+    state = dataclasses.replace(bench.state, engines=(*bench.state.engines, foreign))
+    table = engine_rows.table(SimpleNamespace(state=state, reader=bench.reader, is_known=True))
+    assert "Foreign failed when it was asked about this plan (KeyError: 'sdxl')" in table.named("foreign").standing.blocks
+    assert table.proposed == "kohya"
 
 
 def test_the_table_is_kept_for_small_changes_of_memory(bench, tmp_path):

@@ -22,12 +22,13 @@ from trainer_core.engines import contract, registry, trainable
 from trainer_core.engines.claim import Cell, Controls, FamilyClaim, read_claims
 from trainer_core.engines.controls_contract import dropped_controls
 from trainer_core.engines.status import NOT_KNOWN, EngineStatus
-from trainer_core.errors import BackendError
+from trainer_core.errors import BackendError, RunError
 from trainer_core.models.detection import Detection
 from trainer_core.prepare import image_folders
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import blocking
 from trainer_core.remote.runs import outgoing
+from trainer_core.training import checks
 from trainer_core.training.prompts import of_plan
 
 SIMPLETUNER = registry.get("simpletuner")
@@ -321,6 +322,17 @@ def test_prompts_are_not_said_of_samples_that_are_made_of_pairs():
     both = {"dataset__controls": "/before", "sampling__every_steps": 5}
     said = SIMPLETUNER.problems(engine_plans.plan("flux", **both), engine_plans.machine(), NOT_KNOWN)
     assert "samples of 4 pairs" in next(each.message for each in said if each.path == "sampling.prompt")
+
+
+def test_nothing_is_written_into_folders_of_control_images(place):
+    inside = str(place / "before" / "made")
+    (wrong,) = (each for each in bench(place, output__folder=inside).problems if each.path == "output.folder")
+    assert wrong.severity == "error"
+    assert "never writes" in wrong.message
+    further = {"path": str(place / "after"), "controls": str(place / "before")}
+    plan = bench(place, output__folder=inside, dataset__controls="", dataset__subsets=[further]).state.draft.sketch()
+    with pytest.raises(RunError, match="never writes"):
+        checks.check(plan, registry.get("rehearsal"))
 
 
 def test_the_contract_finds_an_engine_that_drops_control_images():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft import checks
 from trainer_core.draft.facts import Facts, zero_terminal_snr
+from trainer_core.engines import registry
 from trainer_core.errors import PlanError
 from trainer_core.models import variants
 from trainer_core.plan import fields
@@ -118,7 +119,9 @@ class Draft:
         invalid, plan = {problem.path for problem in found}, self.sketch()
         others = list(checks.check(checks.Case(plan, self.facts, backend, self.below_user)))
         if backend is not None:
-            others += backend.problems(plan, self.facts.machine, self.facts.engine(backend.manifest.id))
+            others += registry.problems_of(
+                backend, plan, self.facts.machine, self.facts.engine(backend.manifest.id)
+            )
         found += (problem for problem in (*others, *self._replaced()) if problem.path not in invalid)
         order = ("error", "warning", "info")
         return tuple(sorted(found, key=lambda problem: order.index(problem.severity)))

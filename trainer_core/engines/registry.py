@@ -11,17 +11,24 @@ import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines.manifest import ENTRY_POINTS, BackendManifest
 from trainer_core.engines.seam import Backend
 from trainer_core.errors import BackendError, wrong_use
 from trainer_core.places import CHECKOUT
+from trainer_core.problems import Problem
+from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    from trainer_core.engines.status import EngineStatus
+    from trainer_core.hardware import Machine
+    from trainer_core.plan.sections import TrainingPlan
 
 OWN = "backends"
 
-# What importing another package's module can raise, except interrupts and exits of the whole process.
-_IMPORT_FAILURES = (
+# What another package's code can raise, except interrupts and exits of the whole process.
+_FAILURES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -73,6 +80,20 @@ def first() -> Backend:
     if found is None:
         raise BackendError("There is no training engine.", "Install Easel again.")
     return found
+
+
+def problems_of(
+    backend: Backend, plan: TrainingPlan, machine: Machine, status: EngineStatus
+) -> tuple[Problem, ...]:
+    """What an engine has against a plan. That of another package may fail while it is asked, which then is what stops it."""
+    if backend.manifest.folder.parent == CHECKOUT / OWN:
+        return tuple(backend.problems(plan, machine, status))
+    try:
+        return tuple(backend.problems(plan, machine, status))
+    except _FAILURES as error:
+        title, said = printable(backend.manifest.title, 80), printable(str(error), 200)
+        message = f"{title} failed when it was asked about this plan ({type(error).__name__}: {said})."
+        return (Problem("", "error", f"{message} Update or remove its package, or choose another engine."),)
 
 
 def refresh() -> None:
@@ -151,7 +172,7 @@ def _loaded(name: str, load: Callable[[], Any]) -> Backend | BackendError:
             )
     except BackendError as error:
         return error
-    except _IMPORT_FAILURES as error:
+    except _FAILURES as error:
         return BackendError(
             f"The engine {name} cannot be loaded: {type(error).__name__}: {error}", "Update or remove its package."
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.draft import checks
 from trainer_core.draft.checks.choices import optimizer_works_here
+from trainer_core.engines import registry
 from trainer_core.estimate import Estimate, Fit, against, estimate, fallback, fit_advice
 from trainer_core.problems import Fix, Problem
 
@@ -66,7 +67,7 @@ def forecast(
     plan, facts, manifest = draft.sketch(), draft.facts, backend.manifest
 
     def problems(other: TrainingPlan) -> list[Problem]:
-        said = backend.problems(other, facts.machine, facts.engine(manifest.id))
+        said = registry.problems_of(backend, other, facts.machine, facts.engine(manifest.id))
         return [*checks.check(checks.Case(other, facts, backend)), *said]
 
     found = estimate(plan, facts, past, manifest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer_core import hardware, places
+from trainer_core.engines import registry
 from trainer_core.engines.seam import Backend
 from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import RunError
@@ -12,6 +13,7 @@ from trainer_core.install import choice
 from trainer_core.models import hub_repository
 from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import PATHS
 from trainer_core.problems import blocking
 from trainer_core.text import printable
 
@@ -33,7 +35,7 @@ def check(
     _check_folders(plan)
     where = machine or hardware.machine(places.home())
     status = status or choice.statuses([backend], where.accelerator.name)[backend.manifest.id]
-    for problem in blocking(backend.problems(plan, where, status)):
+    for problem in blocking(registry.problems_of(backend, plan, where, status)):
         raise RunError(problem.message, problem.fix.label if problem.fix else "")
 
 
@@ -49,13 +51,15 @@ def _check_names(plan: TrainingPlan) -> None:
 
 
 def _check_folders(plan: TrainingPlan) -> None:
-    images = _resolved(plan.dataset.path)
+    named = (getattr(each, name) for each in plan.folders for name in PATHS)
+    read = [folder for text in named if (folder := _resolved(text))]
     mirrored = "" if hub_repository.is_place(plan.output.mirror_to) else plan.output.mirror_to
     for text in (plan.output.folder, plan.output.copy_to, mirrored):
         folder = _resolved(text)
-        if images and folder and folder.is_relative_to(images):
+        if folder and any(folder.is_relative_to(images) for images in read):
             raise RunError(
-                f"{printable(text, 200)} is in the dataset, to which Easel never writes.", "Choose another folder."
+                f"{printable(text, 200)} is in a folder with your images, to which Easel never writes.",
+                "Choose another folder.",
             )
     mirror = _resolved(mirrored)
     if mirror and mirror.is_relative_to(places.runs().resolve()):

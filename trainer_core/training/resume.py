@@ -303,8 +303,8 @@ def _check_length(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> No
     except (KeyError, TypeError, ValueError):
         return
     status = EngineStatus(installed=True, version=place_for(backend, folder.path).version)
-    before = {each.message for each in blocking(backend.problems(_plan_of(folder), machine, status))}
-    for found in blocking(backend.problems(plan, machine, status)):
+    before = {each.message for each in blocking(registry.problems_of(backend, _plan_of(folder), machine, status))}
+    for found in blocking(registry.problems_of(backend, plan, machine, status)):
         if found.message not in before:
             raise RunError(
                 f"{plan.schedule.steps} steps are not possible: {found.message}", "Add another number of steps."

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from trainer_core.draft.checks.case import Case
 from trainer_core.errors import DownloadError
 from trainer_core.models import hub_repository, tokens
+from trainer_core.plan import fields
 from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
 from trainer_core.problems import Fix, Problem
 
@@ -95,10 +96,11 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
         message = f"The folder {copies.text} does not exist, so the LoRA cannot be copied there."
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
     mirror = case.at("output.mirror_to")
-    images = case.at("dataset.path")
+    named = (case.at(setting.path) for setting in fields.paths() if setting.path.startswith("dataset."))
+    read = [found for found in named if found and found.text]
     for path, seen in (("output.folder", wanted), ("output.copy_to", copies), ("output.mirror_to", mirror)):
-        if images and images.text and seen and seen.text and PurePath(seen.path).is_relative_to(images.path):
-            message = "This folder is in the dataset, to which Easel never writes. Choose another one."
+        if seen and seen.text and any(PurePath(seen.path).is_relative_to(images.path) for images in read):
+            message = "This folder is in one with your images, to which Easel never writes. Choose another one."
             yield Problem(path, "error", message, Fix("Leave it empty", {path: ""}))
     if wanted is None:
         return
