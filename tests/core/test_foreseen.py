@@ -13,6 +13,8 @@ from tests.support import engine_plans, recorded_roles
 from trainer_core.draft.checks import Case, loading
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
+from trainer_core.engines.claim import Written
+from trainer_core.errors import BackendError
 from trainer_core.models import loaders
 from trainer_core.models.detection.layouts import ALGORITHMS
 from trainer_core.models.loaders import COMFYUI, DIFFUSERS, conversion, foreseen, table
@@ -144,3 +146,18 @@ def test_an_engine_that_declares_no_names_is_not_spoken_about():
     claim = backend.manifest.families["z_image"]
     bare = dataclasses.replace(claim, methods={"lora": dataclasses.replace(claim.cell("lora"), written=None)})
     assert loading.answers(bare, engine_plans.plan("z_image").network) == ()
+
+
+def test_nothing_is_said_of_a_family_or_naming_that_is_not_recorded():
+    for family, naming in (("of-another-package", "original"), ("flux", "nobody's")):
+        names = Written(naming=naming, layers="")
+        assert not foreseen.answers(family, names, names.own, names.ends, "lora", is_alpha_rank=True)
+
+
+def test_a_pattern_that_is_none_is_refused_when_the_engine_is_found():
+    manifest = registry.get("musubi").manifest
+    claim = manifest.families["krea2"]
+    cell = dataclasses.replace(claim.cell("lora"), written=Written(naming="original", layers="blocks.(attn"))
+    broken = dataclasses.replace(claim, methods={"lora": cell})
+    with pytest.raises(BackendError, match=r"krea2\] written.* is no pattern"):
+        dataclasses.replace(manifest, families={**manifest.families, "krea2": broken}).check()

@@ -25,13 +25,14 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainer_core.datasets.rules import DatasetRules
-from trainer_core.engines.claim import HINT, Cell, FamilyClaim, read_claims
+from trainer_core.engines.claim import HINT, Cell, FamilyClaim, Written, read_claims
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.costs import Costs
 from trainer_core.errors import BackendError, InstallError, wrong_use
@@ -229,6 +230,8 @@ class BackendManifest:
             refuse_unknown(
                 claim.hub_of(""), self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT
             )
+            for written in filter(None, (cell.written for cell in claim.methods.values())):
+                _check_patterns(written, f"{self.folder / FILE} [families.{family}] written")
         native = {name for topic in self.options.native.values() for name in topic}
         for key in ("bucket_options", "fills"):
             if unknown := {*getattr(self.dataset, key)} - native:
@@ -272,6 +275,14 @@ def load_manifest(path: Path, cell: type[Cell] | None = Cell) -> BackendManifest
     return replace(
         found, environment=tuple(replace(row, lock=_lock(path.parent, row.lock)) for row in found.environment)
     )
+
+
+def _check_patterns(written: Written, where: str) -> None:
+    for pattern in (written.layers, written.own_layers):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise BackendError(f"{where}: {pattern!r:.80} is no pattern of names: {error}.", HINT) from error
 
 
 def _lock(folder: Path, name: Path) -> Path:

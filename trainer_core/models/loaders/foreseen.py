@@ -60,11 +60,13 @@ class Names(Protocol):
 def answers(
     family: str, names: Names, prefix: str, ends: str, algorithm: str, is_alpha_rank: bool
 ) -> tuple[Answer, ...]:
-    """The answer of each program for the finished file.
+    """The answer of each program for the finished file; () if no name of the family is recorded that fits.
 
     `prefix` stands before the name of each layer, whose dots become underscores if it ends with one. `ends` are the endings of
     a LoRA's tensors, as a code of `loaders.ENDINGS`.
     """
+    if not trained(family, names, algorithm):
+        return ()
     header = written(family, names, prefix, ends, algorithm, is_alpha_rank)
     alpha = float(RANK if is_alpha_rank else RANK / 2)
     changed = conversion.improved(header, family, alpha)

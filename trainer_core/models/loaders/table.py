@@ -97,8 +97,8 @@ def places(family: str) -> Mapping[str, Place]:
 
 @functools.lru_cache(maxsize=16)
 def layers(family: str, naming: str) -> Mapping[str, str]:
-    """The layers of a family in a naming, each with the recorded codes."""
-    return dict(_unfolded(table()["families"][family][naming]))
+    """The layers of a family in a naming, each with the recorded codes; none if they are not recorded."""
+    return dict(_unfolded(table()["families"].get(family, {}).get(naming, {})))
 
 
 @functools.lru_cache(maxsize=64)
