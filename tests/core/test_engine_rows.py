@@ -139,7 +139,9 @@ def test_an_engine_of_another_package_that_fails_has_a_row_that_says_so(bench, t
     foreign = Foreign(dataclasses.replace(manifest, id="foreign", title="Foreign", folder=elsewhere))
     state = dataclasses.replace(bench.state, engines=(*bench.state.engines, foreign))
     table = engine_rows.table(SimpleNamespace(state=state, reader=bench.reader, is_known=True))
-    assert "Foreign failed when it was asked about this plan (KeyError: 'sdxl')" in table.named("foreign").standing.blocks
+    assert (
+        "Foreign failed when it was asked about this plan (KeyError: 'sdxl')" in table.named("foreign").standing.blocks
+    )
     assert table.proposed == "kohya"
 
 

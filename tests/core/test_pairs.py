@@ -94,6 +94,13 @@ def test_an_ending_a_case_and_a_unicode_form_make_no_difference_and_a_folder_doe
 
 
 # ---- what is read of a dataset ----
+def test_images_whose_names_differ_only_in_case_have_their_own_control_images():
+    both = [PurePosixPath("A.png"), PurePosixPath("a.png")]
+    assert pairs.match(both, reversed(both)) == pairs.Matched({each: each for each in both})
+    assert pairs.match(both, both[1:]).of == {both[1]: both[1]}, "that of another image is not taken"
+    assert pairs.match(both[:1], both).same == (tuple(both),)
+
+
 def test_long_names_that_differ_only_at_their_ends_have_their_own_control_images(place):
     for number in (1, 2):
         draw(place / "after" / f"{'a prompt ' * 24}{number}.png")

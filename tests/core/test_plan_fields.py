@@ -144,6 +144,10 @@ def test_any_command_line_text_is_accepted_or_refused(path, text):
 def test_a_tooltip_is_the_docstring_of_its_setting_and_not_of_what_follows_in_the_module():
     """The last setting of a module is followed by functions, whose docstrings are indented alike."""
     for classes in (sections, images, results, subsets):
-        of_functions = {inspect.cleandoc(each.__doc__) for _, each in inspect.getmembers(classes, inspect.isfunction) if each.__doc__}
+        of_functions = {
+            inspect.cleandoc(each.__doc__)
+            for _, each in inspect.getmembers(classes, inspect.isfunction)
+            if each.__doc__
+        }
         wrong = [field.path for field in fields.all_fields().values() if field.doc in of_functions]
         assert not wrong

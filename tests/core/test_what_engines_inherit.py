@@ -85,7 +85,9 @@ def test_an_engine_gets_the_token_only_as_long_as_files_of_the_hub_are_missing(p
 def test_files_of_another_variant_are_no_reason_for_the_token(plan):
     manifest = registry.get("musubi").manifest
     tables = plan.model_dump()
-    klein = TrainingPlan.model_validate({**tables, "model": {**tables["model"], "family": "flux2", "variant": "klein-4b"}})
+    klein = TrainingPlan.model_validate(
+        {**tables, "model": {**tables["model"], "family": "flux2", "variant": "klein-4b"}}
+    )
     assert "HF_TOKEN" in hub_need.variables(klein, manifest)
     (needed,) = hub_files.missing(manifest, "flux2", "klein-4b")
     folder = hub_files.folder_of(needed)

@@ -49,17 +49,24 @@ class _Controls:
 def match(targets: Iterable[PurePath], controls: Iterable[PurePath]) -> Matched:
     """Matches paths inside two folders by their names without the ending; the folders below are a part of the name.
 
-    Case and Unicode form make no difference, because file systems differ in both.
+    Case and Unicode form make no difference, because file systems differ in both, unless images differ only in them.
     """
     by_key: defaultdict[str, list[PurePath]] = defaultdict(list)
     for each in sorted(controls):
         by_key[_key(each)].append(each)
     targets = list(targets)
-    wanted = {_key(each) for each in targets}
+    wanted, names = {_key(each) for each in targets}, {each.with_suffix("") for each in targets}
+    found: dict[PurePath, tuple[PurePath, ...]] = {}
+    for target in targets:
+        # Not what has exactly the name of another image.
+        there, own = by_key.get(_key(target), ()), target.with_suffix("")
+        found[target] = tuple(
+            each for each in there if each.with_suffix("") == own or each.with_suffix("") not in names
+        )
     return Matched(
-        {each: found[0] for each in targets if (found := by_key.get(_key(each)))},
-        tuple(tuple(found) for key, found in by_key.items() if key in wanted and len(found) > 1),
-        tuple(each for key, found in by_key.items() if key not in wanted for each in found),
+        {target: own[0] for target, own in found.items() if own},
+        tuple(dict.fromkeys(own for own in found.values() if len(own) > 1)),
+        tuple(each for key, left in by_key.items() if key not in wanted for each in left),
     )
 
 

@@ -119,9 +119,7 @@ class Draft:
         invalid, plan = {problem.path for problem in found}, self.sketch()
         others = list(checks.check(checks.Case(plan, self.facts, backend, self.below_user)))
         if backend is not None:
-            others += registry.problems_of(
-                backend, plan, self.facts.machine, self.facts.engine(backend.manifest.id)
-            )
+            others += registry.problems_of(backend, plan, self.facts.machine, self.facts.engine(backend.manifest.id))
         found += (problem for problem in (*others, *self._replaced()) if problem.path not in invalid)
         order = ("error", "warning", "info")
         return tuple(sorted(found, key=lambda problem: order.index(problem.severity)))

@@ -82,9 +82,7 @@ def first() -> Backend:
     return found
 
 
-def problems_of(
-    backend: Backend, plan: TrainingPlan, machine: Machine, status: EngineStatus
-) -> tuple[Problem, ...]:
+def problems_of(backend: Backend, plan: TrainingPlan, machine: Machine, status: EngineStatus) -> tuple[Problem, ...]:
     """What an engine has against a plan. That of another package may fail while it is asked, which then is what stops it."""
     if backend.manifest.folder.parent == CHECKOUT / OWN:
         return tuple(backend.problems(plan, machine, status))
