@@ -1,6 +1,7 @@
 """Pairs of images for models that edit images: matched by name, checked, staged under the names of their images, and rendered."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from trainer_core.engines import contract, registry, trainable
 from trainer_core.engines.claim import Cell, Controls, FamilyClaim, read_claims
 from trainer_core.engines.controls_contract import dropped_controls
 from trainer_core.engines.status import NOT_KNOWN, EngineStatus
-from trainer_core.errors import BackendError, RunError
+from trainer_core.errors import BackendError, DatasetError, RunError
 from trainer_core.models.detection import Detection
 from trainer_core.prepare import image_folders
 from trainer_core.prepare.workbench import Workbench
@@ -270,6 +271,24 @@ def test_control_images_are_staged_under_the_names_of_their_images_and_are_not_c
     with Image.open(staged[0]) as upright:
         assert upright.size == (96, 64)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("what", ["nothing", "a link to itself", "a pipe"])
+def test_a_control_image_that_became_something_else_stops_before_the_run(place, what):
+    for name in ("A.jpg", "B.jpg"):
+        draw(place / "before" / name, (64, 96), exif=_turned() if name == "A.jpg" else b"")
+    dataset = bench(place).state.facts.dataset
+    for number, name in enumerate(("A.jpg", "B.jpg")):
+        changed = place / "before" / name
+        whole = changed.rename(place / "kept.jpg")
+        if what == "a link to itself":
+            changed.symlink_to(changed.name)
+        elif what == "a pipe":
+            os.mkfifo(changed)
+        with pytest.raises(DatasetError, match="was removed after the folder was checked"):
+            stage(dataset, place / f"run{number}", controls=[place / f"run{number}_controls_1"])
+        changed.unlink(missing_ok=True)
+        whole.rename(changed)
 
 
 def _turned() -> Image.Exif:

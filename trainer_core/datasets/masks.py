@@ -100,6 +100,8 @@ def write(image: DatasetImage, mask: Path | None, target: Path) -> None:
         DatasetError: the mask can no longer be read, or has another size.
     """
     size = (image.width, image.height)
+    if mask is not None and not mask.is_file():
+        raise DatasetError(f"The mask of {image.name} can no longer be read.", "Check the masks again.")
     try:
         with Image.open(mask, formats=images.formats()) if mask else Image.new("L", size, 255) as opened:
             gray = ImageOps.exif_transpose(opened).convert("RGBA")

@@ -97,15 +97,16 @@ def _stems(dataset: Dataset) -> list[str]:
 
 def _place(image: DatasetImage, target: Path, name: str = "") -> tuple[str, str]:
     """Puts one image at `target` plus its extension, or beside it under a name; returns how ("link", "copy" or "corrected") and the file name."""
-    source = image.path.resolve()
-    if image.orientation != images.UPRIGHT or image.is_deep_gray or image.has_profile:
-        return "corrected", _correct(image, source, target, name)
-    # Appended, not replaced: a stem may contain dots.
-    target = target.with_name(name or target.name + image.path.suffix.lower())
+    # Path.resolve raises for a link that leads to itself, and to open a pipe would wait for somebody who writes into it.
+    source = Path(os.path.realpath(image.path))
     if not source.is_file():
         raise DatasetError(
             f"The image {image.name} was removed after the folder was checked.", "Check the folder again."
         )
+    if image.orientation != images.UPRIGHT or image.is_deep_gray or image.has_profile:
+        return "corrected", _correct(image, source, target, name)
+    # Appended, not replaced: a stem may contain dots.
+    target = target.with_name(name or target.name + image.path.suffix.lower())
     try:
         target.symlink_to(source)
     except OSError:
