@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trainer_core import hardware, places
@@ -70,5 +71,5 @@ def _check_folders(plan: TrainingPlan) -> None:
 
 
 def _resolved(text: str) -> Path | None:
-    """The folder that a text names, with all links followed; None for no text."""
-    return places.typed(text).absolute().resolve() if text else None
+    """The folder that a text names, with all links followed, a link to itself as it is; None for no text."""
+    return Path(os.path.realpath(places.typed(text))) if text else None
