@@ -50,8 +50,9 @@ def launch(tmp_path):
         )
         with starter:
             first = starter.stdout.readline()
-            starter.send_signal(signal.SIGKILL)
-            rest = "" if first.startswith("Run ") else starter.stdout.read()
+            if first.startswith("Run "):
+                starter.send_signal(signal.SIGKILL)
+            rest = starter.stdout.read()
         assert first.startswith("Run "), first + rest
         run = Run.attach(Path(first.rpartition(" in ")[2].strip()))
         launched.append(run)
