@@ -150,6 +150,8 @@ def model_is_not_distilled(case: Case) -> Iterator[Problem]:
         return
     if found.guess.variant and case.plan.model.variant not in ("", found.guess.variant):
         return
+    if case.claim and case.claim.cell(case.plan.model.method).adapters.get(found.guess.variant):
+        return  # The engine has a network for it that keeps the distillation, and asks for it itself.
     message = (
         f"By its name this is {found.guess.title}. Training takes the distillation back, and then it needs many steps"
     )
