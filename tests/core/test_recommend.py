@@ -134,3 +134,13 @@ def test_an_image_that_cannot_be_read_can_be_left_out_with_its_fix(bench):
     assert (found.severity, found.fix.label) == ("error", "Leave it out")
     job.set(found.fix.changes)
     assert not [problem for problem in job.problems if problem.path == "dataset.path" and problem.severity == "error"]
+
+
+def test_samples_are_made_as_the_model_or_its_name_says(bench, tmp_path):
+    paths = ("sampling.guidance", "sampling.inference_steps")
+    job = bench("z-image")
+    assert of(job, *paths) == (4.0, 30)
+    assert {job.state.draft.source_of(path) for path in paths} == {Source.RECOMMENDED}
+    assert "such a model" in str(provenance.of(job.state, "sampling.guidance"))
+    job.set({"model.path": str((tmp_path / "z-image.safetensors").rename(tmp_path / "z_image_turbo_bf16.safetensors"))})
+    assert of(job, *paths) == (1.0, 8)
