@@ -8,6 +8,7 @@ from PIL import Image
 from tests.support import engine_plans, recorded_headers
 from trainer_core.draft.layers import Source
 from trainer_core.engines import registry
+from trainer_core.hardware import Accelerator
 from trainer_core.models.families import load_families
 from trainer_core.prepare import provenance
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench
@@ -144,3 +145,14 @@ def test_samples_are_made_as_the_model_or_its_name_says(bench, tmp_path):
     assert "such a model" in str(provenance.of(job.state, "sampling.guidance"))
     job.set({"model.path": str((tmp_path / "z-image.safetensors").rename(tmp_path / "z_image_turbo_bf16.safetensors"))})
     assert of(job, *paths) == (1.0, 8)
+
+
+def test_the_precision_is_one_with_which_the_engine_trains(bench):
+    old = engine_plans.machine(Accelerator("cuda", "an old GPU", 16 * engine_plans.GIB, 15 * engine_plans.GIB, "7.5"))
+    job, path = bench("z-image", machine=old), "memory.mixed_precision"
+    job.use_engine("musubi")
+    assert of(job, path) == ("bf16",)
+    said = [each for each in job.state.draft.problems(job.state.backend) if each.path == path]
+    assert [(each.severity, each.fix) for each in said] == [("warning", None)]
+    job.use_engine("simpletuner")
+    assert of(job, path) == ("fp16",)

@@ -15,7 +15,9 @@ from trainer_core.models.detection.result import Guess
 
 ENGINE = registry.get("simpletuner")
 Z_IMAGE = Detection("z_image", "checkpoint", "base", "flow", layout="pipeline")
-TURBO = Guess("z_image_turbo", "Z-Image Turbo, distilled to few steps", "file name", "its name", "turbo", distilled=True)
+TURBO = Guess(
+    "z_image_turbo", "Z-Image Turbo, distilled to few steps", "file name", "its name", "turbo", distilled=True
+)
 
 
 def draft(found, **values):

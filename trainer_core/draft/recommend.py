@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SAMPLES_PER_RUN = 8
 """Enough to see at which step the result was best, and few enough to take little time."""
 LEAST_STEPS_PER_SAMPLE = 50
-OF_SAMPLES = ("sampling.guidance", "sampling.inference_steps")
 SMALL_STATES = ("lora", "textual_inversion")
 """The methods whose states do not contain the whole model with its optimizer."""
 # sd-scripts reads the number of repeats from such folder names: "10_elena".
@@ -64,6 +63,13 @@ def _of_samples(draft: Draft, family: str) -> dict[str, Any]:
     return {f"sampling.{name}": value for name, value in found.items()}
 
 
+def _set_for_samples() -> set[str]:
+    """The settings that some family has a value for."""
+    from trainer_core.models.families import load_families
+
+    return {f"sampling.{name}" for family in load_families().values() for name in family.samples}
+
+
 def _has_small_states(draft: Draft) -> bool:
     """Whether a state is small enough to keep one without asking: not if it contains every weight of the model."""
     trained, algorithm = draft.usable_values["model.method"], draft.usable_values["network.algorithm"]
@@ -88,7 +94,7 @@ def reasons(draft: Draft) -> dict[str, str]:
         **_method(draft).reasons,
         "output.name": "the trigger word." if draft.text("dataset.trigger").strip() else "the dataset's folder.",
         **dict.fromkeys(_sides(), "the native resolution of the model."),
-        **dict.fromkeys(OF_SAMPLES, "samples of such a model are usually made so."),
+        **dict.fromkeys(_set_for_samples(), "samples of such a model are usually made so."),
         "output.keep_states": "a state of this training is small, and an interrupted run can be resumed from it.",
         "sampling.every_steps": f"about {SAMPLES_PER_RUN} samples in a run.",
     }

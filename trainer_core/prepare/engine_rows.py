@@ -69,7 +69,11 @@ class EngineRow:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the engine would not start, and why each value is lost, as sentences. That it is not installed is in its cell."""
-        lost = [f"{one.title} {one.value}: {one.why}" for one in self.lost[: switching.SHOWN] if one.why != self.standing.blocks]
+        lost = [
+            f"{one.title} {one.value}: {one.why}"
+            for one in self.lost[: switching.SHOWN]
+            if one.why != self.standing.blocks
+        ]
         more = len(self.lost) - switching.SHOWN
         return (
             *filter(None, (self.standing.blocks,)),
