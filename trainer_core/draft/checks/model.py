@@ -250,7 +250,7 @@ def engine_claims_family(case: Case) -> Iterator[Problem]:
     if backend is None:
         yield Problem(path, "error", f"No engine in this version of Easel trains {title}.")
     elif reason := backend.manifest.refused.get(family):
-        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}: {reason}{_others(family)}")
+        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}: {reason}")
     elif family not in backend.manifest.families:
         yield Problem(path, "error", f"{backend.manifest.title} does not train {title}.{_others(family)}")
 
