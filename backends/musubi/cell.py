@@ -25,7 +25,7 @@ class MusubiCell(Cell):
     network: str
     """The module of a plain LoRA."""
     precisions: tuple[str, ...] = ("bf16",)
-    """The mixed precisions with which it trains; with others it stops at the first step."""
+    """With others it stops at the first step."""
     captions_in_8_bits: str = ""
     """The option that keeps the text encoder in 8 bits, of the program that trains and of that which encodes captions."""
     default_negative: str = " "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from trainer_core.engines import claim
@@ -43,8 +42,6 @@ class SimpleTunerCell(Cell):
     """Source: helpers/models/common.py, loss: each family that Easel trains has the mask."""
     model_flavour: str = ""
     """The engine's name of the models of the family, if it has only one that Easel trains; else `flavours` names the variants."""
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
     sample_sides: int = 16
     """Width and height of samples from a transformer are multiples of this. Source: check_inputs of the families' pipelines."""
     guidance: str = "validation_guidance"

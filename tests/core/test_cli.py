@@ -85,6 +85,15 @@ def test_detect_recognises_a_file_and_exits_1_for_a_file_that_is_no_model(easel,
     assert "web page" in other["error"]
 
 
+def test_detect_names_all_variants_that_no_header_tells_apart(easel, tmp_path):
+    named = {"z-image": "base or turbo", "flux-dev": "dev"}
+    for name, kinds in named.items():
+        found = easel("detect", recorded_headers.write(name, tmp_path), check=0).stdout
+        assert f"diffusion model, {kinds}, " in found
+    kontext = (tmp_path / "flux-dev.safetensors").rename(tmp_path / "flux1-kontext.safetensors")
+    assert "diffusion model, dev or kontext, " in easel("detect", kontext, check=0).stdout
+
+
 def test_a_folder_without_images_is_a_problem(easel, tmp_path):
     (tmp_path / "empty").mkdir()
     done = easel("dataset", "check", tmp_path / "empty", "--json", check=3)

@@ -8,6 +8,7 @@ from PIL import Image
 from tests.support import engine_plans, recorded_headers
 from trainer_core.draft.layers import Source
 from trainer_core.engines import registry
+from trainer_core.hardware import Accelerator
 from trainer_core.models.families import load_families
 from trainer_core.prepare import provenance
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench
@@ -134,3 +135,24 @@ def test_an_image_that_cannot_be_read_can_be_left_out_with_its_fix(bench):
     assert (found.severity, found.fix.label) == ("error", "Leave it out")
     job.set(found.fix.changes)
     assert not [problem for problem in job.problems if problem.path == "dataset.path" and problem.severity == "error"]
+
+
+def test_samples_are_made_as_the_model_or_its_name_says(bench, tmp_path):
+    paths = ("sampling.guidance", "sampling.inference_steps")
+    job = bench("z-image")
+    assert of(job, *paths) == (4.0, 30)
+    assert {job.state.draft.source_of(path) for path in paths} == {Source.RECOMMENDED}
+    assert "such a model" in str(provenance.of(job.state, "sampling.guidance"))
+    job.set({"model.path": str((tmp_path / "z-image.safetensors").rename(tmp_path / "z_image_turbo_bf16.safetensors"))})
+    assert of(job, *paths) == (1.0, 8)
+
+
+def test_the_precision_is_one_with_which_the_engine_trains(bench):
+    old = engine_plans.machine(Accelerator("cuda", "an old GPU", 16 * engine_plans.GIB, 15 * engine_plans.GIB, "7.5"))
+    job, path = bench("z-image", machine=old), "memory.mixed_precision"
+    job.use_engine("musubi")
+    assert of(job, path) == ("bf16",)
+    said = [each for each in job.state.draft.problems(job.state.backend) if each.path == path]
+    assert [(each.severity, each.fix) for each in said] == [("warning", None)]
+    job.use_engine("simpletuner")
+    assert of(job, path) == ("fp16",)

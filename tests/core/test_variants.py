@@ -15,7 +15,9 @@ from trainer_core.models.detection.result import Guess
 
 ENGINE = registry.get("simpletuner")
 Z_IMAGE = Detection("z_image", "checkpoint", "base", "flow", layout="pipeline")
-TURBO = Guess("z_image_turbo", "Z-Image Turbo, distilled to few steps", "file name", "its name", "turbo")
+TURBO = Guess(
+    "z_image_turbo", "Z-Image Turbo, distilled to few steps", "file name", "its name", "turbo", distilled=True
+)
 
 
 def draft(found, **values):
@@ -52,6 +54,13 @@ def test_a_name_is_used_and_told():
     assert problem.fix
     assert problem.fix.changes == {"model.variant": "base"}
     assert not said(draft(named, variant="base"))
+
+
+def test_training_takes_the_distillation_back_unless_the_engine_has_an_adapter_that_keeps_it():
+    named = draft(replace(Z_IMAGE, guess=TURBO))
+    (problem,) = model.model_is_not_distilled(Case(named.sketch(), named.facts, registry.get("musubi")))
+    assert "Z-Image Turbo" in problem.message
+    assert not list(model.model_is_not_distilled(Case(named.sketch(), named.facts, ENGINE)))
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ FIRES = {
         {"model.path": "/a/\udce4.safetensors"},
         has_fix=False,
     ),
-    "no engine": Fires(model.engine_claims_family, "model.family", "error", has_engine=False, has_fix=False),
+    "no engine": Fires(model.engine_claims_family, "model.path", "error", has_engine=False, has_fix=False),
     "an unsupported family": Fires(
         model.engine_claims_family, "model.family", "error", {"model.family": "pixart"}, has_fix=False
     ),

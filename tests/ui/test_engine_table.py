@@ -33,7 +33,7 @@ class Cells(HTMLParser):
 
 @pytest.fixture
 def app(open_app, home):
-    """The trainer with a folder of FLUX.1, which only one of its two engines reads."""
+    """The trainer with a folder of FLUX.1, which only one of its three engines reads."""
     settings = prepare(home)
     folder = recorded_headers.write("folder-flux-dev", home)
     return open_app({**settings, "model.path": str(folder), "dataset.color_augmentation": True}, engine="")
@@ -47,7 +47,7 @@ def test_the_table_has_a_row_for_each_engine_once_it_is_opened(app):
     assert tuple(cells.texts("th")[: len(HEADINGS)]) == HEADINGS
     assert {"SimpleTuner", "kohya sd-scripts"} <= set(cells.texts("th"))
     named = [attributes["data-name"] for tag, attributes, _ in cells.found if tag == "td" and "data-name" in attributes]
-    assert named == list(HEADINGS[1:]) * 2
+    assert named == list(HEADINGS[1:]) * 3
     assert any("at hand: a diffusers folder" in text for text in cells.texts("b"))
     toned = {attributes["class"] for tag, attributes, _ in cells.found if tag == "b"}
     assert {"easel-engines-good", "easel-engines-bad"} <= toned

@@ -64,6 +64,21 @@ def test_a_model_without_control_images_has_no_such_group(open_app, home):
     assert not on_page(found.dataset.pairs.widget)
 
 
+def test_the_group_opens_for_one_file_that_only_its_name_or_the_variant_tells_to_edit_images(open_app, home):
+    settings = prepare(home)
+    plain = recorded_headers.write("flux-dev", home / "models")
+    (named := plain.with_name("flux1-dev-kontext.safetensors")).hardlink_to(plain)
+    found = open_app({**settings, "model.path": str(named)}, engine="musubi")
+    assert found.dataset.pairs.widget.children[0].value
+    assert "For each image it needs a control image" in found.dataset.pairs.needed.value
+    found.session.change({"model.path": str(plain)})
+    found.session.show()
+    assert not on_page(found.dataset.pairs.widget)
+    found.session.change({"model.variant": "kontext"})
+    found.session.show()
+    assert on_page(found.dataset.pairs.widget)
+
+
 def test_a_model_that_is_shown_one_control_image_has_one_field_for_it(open_app, home):
     settings = prepare(home)
     draw_images(home / "before", [""] * 6)

@@ -124,7 +124,7 @@ def _show(row: dict[str, Any]) -> None:
     if row["error"]:
         show.line(f"  {row['error']}", "red")
         return
-    kind = (row["role"].replace("_", " "), row["variant"], row["dtype"])
+    kind = (row["role"].replace("_", " "), _variant(row), row["dtype"])
     show.line(f"  {', '.join(filter(None, kind))}: {_model(row)}")
     if row["guess"]:
         show.line(f"    perhaps {row['guess']['title']}: {row['guess']['evidence']} ({row['guess']['basis']}; a guess)")
@@ -136,6 +136,15 @@ def _show(row: dict[str, Any]) -> None:
         show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine in this version'}")
         for reason in () if row["trainable_by"] else dict.fromkeys(row["untrained"].values()):
             show.line(f"    {reason}", "dim")
+
+
+def _variant(row: dict[str, Any]) -> str:
+    """The variant; where no header tells it from others, these too: all that are named alike, and the one that is guessed."""
+    family, seen = load_families().get(row["family"] or ""), row["variant"]
+    twins = family.twins.get(seen, ()) if family else ()
+    guessed = row["guess"]["variant"] if row["guess"] else ""
+    is_possible = family is not None and bool(seen) and guessed in family.alike(seen, row["layout"])
+    return " or ".join(dict.fromkeys((seen, *twins, *([guessed] if is_possible else []))))
 
 
 def _model(row: dict[str, Any]) -> str:

@@ -217,12 +217,12 @@ def _show_needed(needed: library.Companions) -> None:
             show.line(
                 f"    the engine cannot read this file: {needed.odd[setting]} A plan with it offers a fix.", "yellow"
             )
-    for each in needed.passed_over:
-        show.line(f"    not for {each.setting}: {each.entry.path}. {each.why}", "dim")
     for part in needed.missing:
         show.line(f"{part.setting}: missing. {part.why}", "bold red")
         for source in part.sources:
-            show.line(f"    download {source.file} from https://huggingface.co/{source.repo}")
+            show.line(f"    easel models download hf:{source.repo}/{source.file}")
+    for each in needed.passed_over:
+        show.line(f"    not for {each.setting}: {each.entry.path}. {each.why}", "dim")
 
 
 def _notices(found: Library | library.Roots) -> None:

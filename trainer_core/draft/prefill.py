@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trainer_core.draft.facts import Facts
 from trainer_core.hardware import Machine
 
-REASONS = {"memory.mixed_precision": "the fastest number format that is accurate enough for training."}
+REASONS = {
+    "memory.mixed_precision": "the fastest number format that is accurate enough for training, of those with which the engine trains."
+}
 """The reasons of these values, by dotted path."""
 
 
-def values(facts: Facts) -> dict[str, Any]:
-    """The prefilled values for these facts, by dotted path."""
-    return {"memory.mixed_precision": precision(facts.machine)}
+def values(facts: Facts, precisions: Sequence[str] = ()) -> dict[str, Any]:
+    """The prefilled values for these facts, by dotted path; `precisions` are those with which the engine trains, empty: all."""
+    best = precision(facts.machine)
+    return {"memory.mixed_precision": precisions[0] if precisions and best not in precisions else best}
 
 
 def precision(machine: Machine) -> str:

@@ -34,6 +34,7 @@ def values(draft: Draft, family: str) -> dict[str, Any]:
         found["output.name"] = name
     if side := resolution(draft, family):
         found |= dict.fromkeys(_sides(), side)
+    found |= _of_samples(draft, family)
     if _has_small_states(draft):
         found["output.keep_states"] = 1
     return found
@@ -48,6 +49,25 @@ def resolution(draft: Draft, family: str) -> int:
     known, detection = load_families().get(family), draft.facts.detection
     variant, prediction = (detection.variant or "", detection.prediction or "") if detection else ("", "")
     return known.resolution_of(variant, draft.text("model.prediction") or prediction) if known else 0
+
+
+def _of_samples(draft: Draft, family: str) -> dict[str, Any]:
+    """How samples of such a model are made, by dotted path; {} if unknown."""
+    from trainer_core.models.families import load_families
+
+    known, detection = load_families().get(family), draft.facts.detection
+    if known is None:
+        return {}
+    is_distilled = detection is not None and detection.guess is not None and detection.guess.distilled
+    found = known.distilled_samples if is_distilled else known.samples
+    return {f"sampling.{name}": value for name, value in found.items()}
+
+
+def _set_for_samples() -> set[str]:
+    """The settings that some family has a value for."""
+    from trainer_core.models.families import load_families
+
+    return {f"sampling.{name}" for family in load_families().values() for name in family.samples}
 
 
 def _has_small_states(draft: Draft) -> bool:
@@ -74,6 +94,7 @@ def reasons(draft: Draft) -> dict[str, str]:
         **_method(draft).reasons,
         "output.name": "the trigger word." if draft.text("dataset.trigger").strip() else "the dataset's folder.",
         **dict.fromkeys(_sides(), "the native resolution of the model."),
+        **dict.fromkeys(_set_for_samples(), "samples of such a model are usually made so."),
         "output.keep_states": "a state of this training is small, and an interrupted run can be resumed from it.",
         "sampling.every_steps": f"about {SAMPLES_PER_RUN} samples in a run.",
     }

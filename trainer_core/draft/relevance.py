@@ -13,6 +13,7 @@ from trainer_core import catalog
 from trainer_core.draft.facts import zero_terminal_snr
 from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines.claim import Controls
+from trainer_core.models import variants
 from trainer_core.plan import fields
 from trainer_core.plan.subsets import CONTROLS
 
@@ -66,7 +67,9 @@ class Scope:
     @property
     def controls(self) -> Controls:
         """How many control images the engine shows this model for each image."""
-        variant = self.detection.variant if self.detection else None
+        # What the user or the name of the file says comes first: in one file, no header shows which model edits images.
+        seen = self.detection.variant if self.detection else None
+        variant = self._text("model.variant") or variants.likely(self._family, self.detection) or seen
         return self.claim.cell(self._text("model.method")).controls_of(variant) if self.claim else Controls()
 
     def is_set(self, path: str) -> bool:

@@ -112,6 +112,10 @@ class Cell:
     flavours: Mapping[str, str] = field(default_factory=dict)
     """The engine's name of each variant that it must be told, as `model.variant`; the first is that of an unknown one. Empty: it
     need not be told."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """By variant, the network that the engine adds to a distilled model while it trains another one, as it is called on the Hub."""
+    precisions: tuple[str, ...] = ()
+    """The mixed precisions with which the engine trains, the best first; empty: all."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""

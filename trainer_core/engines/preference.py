@@ -76,9 +76,11 @@ def reason(standings: Sequence[Standing], family: str) -> str:
     others = sorted((one for one in standings if one.trains and one is not best), key=place)
     if not others:
         only = f"{best.title} is the only engine that trains {family}"
-        return f"{only}, but not this plan as it is: {best.blocks}" if best.blocks else f"{only}.{_but(best)}"
+        return (
+            f"{only}, but not this plan as it is: {best.blocks}{_but(best)}" if best.blocks else f"{only}.{_but(best)}"
+        )
     if best.blocks:
-        return f"No engine would start with this plan. {best.title} comes nearest. What stops it: {best.blocks}"
+        return f"No engine would start with this plan. {best.title} comes nearest. What stops it: {best.blocks}{_but(best)}"
     return f"Easel proposes {best.title}: {'; '.join(_worse(best, other) for other in others)}.{_but(best)}"
 
 

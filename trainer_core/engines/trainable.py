@@ -65,7 +65,7 @@ def why_not(found: Detection, manifest: BackendManifest, variant: str = "") -> s
     claim = manifest.families.get(found.family or "")
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
-        return f"{manifest.title} does not train {_title(found.family)}{f': {reason}' if reason else '.'}"
+        return f"{manifest.title} does not train {family_title(found.family)}{f': {reason}' if reason else '.'}"
     variant = variant or variants.likely(found.family or "", found) or found.variant
     if reason := claim.without.get(variant):
         return reason
@@ -131,7 +131,8 @@ def not_leading(found: Detection, setting: str, claim: FamilyClaim, engine: str)
     )
 
 
-def _title(family: str | None) -> str:
+def family_title(family: str | None) -> str:
+    """The name of a family in a sentence."""
     from trainer_core.models.families import load_families
 
     known = load_families().get(family or "")

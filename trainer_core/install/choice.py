@@ -45,9 +45,9 @@ def standing(
     claim = manifest.families.get(family)
     blocks = ""
     if claim is None:
-        blocks = f"{manifest.title} does not train {family}."
+        blocks = f"{manifest.title} does not train {trainable.family_title(family)}."
     elif method and method not in claim.methods:
-        blocks = f"{manifest.title} does not train {family} with this method."
+        blocks = f"{manifest.title} does not train {trainable.family_title(family)} with this method."
     elif found is not None and (reason := trainable.why_not(found, manifest)):
         # A file that is not recognised, or no base model, is not the engine's matter; a copy with other names may be.
         is_its_matter = found.family == family and found.role in trainable.BASES

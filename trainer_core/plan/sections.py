@@ -85,7 +85,7 @@ class ModelSettings(Section):
     gemma2: Annotated[str, Field(title="Gemma 2"), PART] = ""
     """The text encoder of Lumina Image 2."""
     qwen: Annotated[str, Field(title="Qwen"), PART] = ""
-    """The text encoder of HunyuanImage 2.1 (Qwen2.5-VL) and Anima (Qwen3)."""
+    """The text encoder of Qwen-Image, FLUX.2 klein, Z-Image, Krea 2, HunyuanImage 2.1 and Anima: a Qwen model, but not the same one."""
     byt5: Annotated[str, Field(title="ByT5"), PART] = ""
     """The second text encoder of HunyuanImage 2.1, for text in images."""
     clip_skip: Annotated[int, Field(title="Clip skip", ge=1, le=12), Setting(claim="clip_skip")] = 1

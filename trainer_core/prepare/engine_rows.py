@@ -70,7 +70,11 @@ class EngineRow:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the engine would not start, and why each value is lost, as sentences. That it is not installed is in its cell."""
-        lost = [f"{one.title} {one.value}: {one.why}" for one in self.lost[: switching.SHOWN]]
+        lost = [
+            f"{one.title} {one.value}: {one.why}"
+            for one in self.lost[: switching.SHOWN]
+            if one.why != self.standing.blocks
+        ]
         more = len(self.lost) - switching.SHOWN
         return (
             *filter(None, (self.standing.blocks,)),
@@ -130,7 +134,7 @@ def table(bench: Workbench, past: Sequence[Past] = ()) -> EngineTable:
     hidden = {engine.manifest.id for engine in shown if engine.manifest.hidden}
     standings = [row.standing for row in rows if row.standing.id not in hidden]
     best = preference.preferred(standings)
-    family = state.family or "an unknown model"
+    family = trainable.family_title(state.family)
     return EngineTable(tuple(rows), best.id if best else "", preference.reason(standings, family))
 
 

@@ -152,7 +152,9 @@ class State:
             changed = replace(changed, policy=_policy_for(changed))
         recommended = {} if changed.plain else recommend.values(changed.draft, changed.family)
         changed = replace(changed, draft=changed.draft.with_layer(Source.RECOMMENDED, recommended))
-        card = {**prefill.values(changed.facts), **_companions(changed), **_of_preset(changed)}
+        claim = changed.scope.claim
+        precisions = claim.cell(changed.draft.text("model.method")).precisions if claim else ()
+        card = {**prefill.values(changed.facts, precisions), **_companions(changed), **_of_preset(changed)}
         found = _prefilled(changed, card)
         draft = changed.draft.with_layer(Source.PREFILL, {**card, **(found.values if found else {})})
         if not changed.plain:

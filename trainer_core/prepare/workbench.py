@@ -18,6 +18,7 @@ from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
+from trainer_core.text import nearest
 from trainer_core.training import amd
 from trainer_core.training import gpu as gpus
 from trainer_core.training.run import Run, method_of
@@ -302,7 +303,8 @@ def _profile(chosen: str) -> profiles.Profile:
         return profiles.load(places.typed(chosen))
     known = profiles.known()
     if chosen not in known:
-        raise wrong_use(
-            ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
-        )
+        near = nearest(chosen, known)
+        all_of_them = "`easel profiles list` lists all."
+        said = f"Did you mean {near}? {all_of_them}" if near else all_of_them
+        raise wrong_use(ProfileError(f"There is no profile called {chosen!r:.80}.", said))
     return known[chosen]

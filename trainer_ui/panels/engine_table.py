@@ -49,7 +49,8 @@ def _markup(found: EngineTable) -> str:
 def _row(row: EngineRow, found: EngineTable) -> str:
     title, *texts = row.cells
     is_proposed = row.standing.id == found.proposed
-    marks = [mark for mark, is_so in (("trains this", row.is_chosen), ("proposed", is_proposed)) if is_so]
+    trains = "trains this" if row.standing.trains else "chosen"
+    marks = [mark for mark, is_so in ((trains, row.is_chosen), ("proposed", is_proposed)) if is_so]
     marked = "".join(f"<small>{mark}</small>" for mark in marks)
     name = f'<th scope="row" role="rowheader">{_text(title)}{marked}</th>'
     chosen = ' class="easel-engines-chosen"' if row.is_chosen else ""

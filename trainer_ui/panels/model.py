@@ -247,7 +247,9 @@ def sentence(found: Detection, name: str) -> str:
 def _kind(found: Detection) -> str:
     made_for = f"made for {family_title(found.base_family)}" if found.base_family else ""
     prediction = PREDICTIONS.get(found.prediction or "", "")
-    kind = "" if found.variant == "base" else found.variant.replace("_", " ")
+    # The sentence below says what the name suggests, where no header can tell the variants apart.
+    is_guessed = found.guess is not None and found.guess.variant not in ("", found.variant)
+    kind = "" if found.variant == "base" or is_guessed else found.variant.replace("_", " ")
     parts = [family_title(found.family) if found.family else "", kind, made_for, prediction, found.dtype]
     return ", ".join(part for part in parts if part)
 

@@ -18,7 +18,9 @@ def precision_suits_card(case: Case) -> Iterator[Problem]:
     path, machine = "memory.mixed_precision", case.facts.machine
     if case.plan.memory.mixed_precision == "bf16" and prefill.precision(machine) == "fp16":
         message = f"{machine.accelerator.name} only emulates bf16, which is slow; it computes fp16 natively."
-        yield Problem(path, "warning", message, Fix("Use fp16", {path: "fp16"}))
+        possible = case.claim.cell(case.plan.model.method).precisions if case.claim else ()
+        fix = Fix("Use fp16", {path: "fp16"}) if not possible or "fp16" in possible else None
+        yield Problem(path, "warning", message if fix else f"{message} This engine trains only so.", fix)
 
 
 def blocks_can_be_swapped(case: Case) -> Iterator[Problem]:

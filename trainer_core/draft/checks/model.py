@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.draft.checks.case import Case
 from trainer_core.draft.checks.parts import renaming_fix
-from trainer_core.engines import parts, trainable
+from trainer_core.engines import parts, registry, trainable
 from trainer_core.errors import DownloadError
 from trainer_core.plan import fields
 from trainer_core.problems import Fix, Problem
@@ -136,14 +136,14 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
         message = (
             f"Whether this {family.title} is {known} cannot be seen in the file, and its training differs. Set it."
         )
-        yield Problem(path, "error", message, Fix(f"It is {of[0]}", {path: of[0]}))
+        yield Problem(path, "error", message, Fix(f"Train it as {of[0]}", {path: of[0]}))
     elif is_own and found and found.guess and found.guess.variant == chosen != "" and chosen in flavours:
         other = next((each for each in alike if each != chosen), "")
         if not other:
             # The header shows what the name says.
             return
         message = f"By its name this is {found.guess.title}, and it is trained as such: its layers cannot show it."
-        yield Problem(path, "info", message, Fix(f"It is {other}", {path: other}))
+        yield Problem(path, "info", message, Fix(f"Train it as {other} instead", {path: other}))
 
 
 def model_is_not_distilled(case: Case) -> Iterator[Problem]:
@@ -153,6 +153,8 @@ def model_is_not_distilled(case: Case) -> Iterator[Problem]:
         return
     if found.guess.variant and case.plan.model.variant not in ("", found.guess.variant):
         return
+    if case.claim and case.claim.cell(case.plan.model.method).adapters.get(found.guess.variant):
+        return  # The engine has a network for it that keeps the distillation, and asks for it itself.
     message = (
         f"By its name this is {found.guess.title}. Training takes the distillation back, and then it needs many steps"
     )
@@ -242,18 +244,24 @@ def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
 
 def engine_claims_family(case: Case) -> Iterator[Problem]:
     """There is an engine, and it trains this family."""
-    plan, backend = case.plan, case.backend
-    family = plan.model.family
+    backend, family, found = case.backend, case.plan.model.family, case.facts.detection
     if not family:
         return
+    # Of a family that was recognised, the setting is empty, and must not be taken for one that is missing.
+    path = "model.path" if case.model_path and found and found.family == family else "model.family"
+    title = trainable.family_title(family)
     if backend is None:
-        yield Problem("model.family", "error", f"No engine in this version of Easel trains {family}.")
-        return
-    manifest = backend.manifest
-    if reason := manifest.refused.get(family):
-        yield Problem("model.family", "error", f"{manifest.title} does not train {family}: {reason}")
-    elif family not in manifest.families:
-        yield Problem("model.family", "error", f"{manifest.title} does not train {family}.")
+        yield Problem(path, "error", f"No engine in this version of Easel trains {title}.")
+    elif reason := backend.manifest.refused.get(family):
+        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}: {reason}")
+    elif family not in backend.manifest.families:
+        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}.{_others(family)}")
+
+
+def _others(family: str) -> str:
+    """A sentence that names the engines that train a family; "" if there is none."""
+    titles = [each.manifest.title for each in registry.available() if family in each.manifest.families]
+    return f" Choose another engine: {' or '.join(titles)}." if titles else ""
 
 
 def engine_claims_prediction(case: Case) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
         elif claim is None:
             continue
         elif not value and part in needed:
-            message = f"This model needs a {title} file, and none is set."
+            message = f"This model needs {_wanted(case, part) or title} as a separate file, and none is set."
             if (fix := _from_model(case, part)) is None:
                 message += _get(case, part)
             elif fix.task is not None and case.backend is not None:
@@ -80,6 +80,15 @@ def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
                 f"{name} is the right kind of file, but the engine cannot read this form of it. {reason}",
                 other,
             )
+
+
+def _wanted(case: Case, part: str) -> str:
+    """The kinds of file that fit a part of this model; "" if unknown."""
+    from trainer_core.models.families import load_families
+
+    family, found = load_families().get(case.plan.model.family), case.facts.detection
+    kinds = family.parts_of(found.variant).get(part, ()) if family and found and found.family == family.id else ()
+    return " or ".join(catalog.parts()[kind].title for kind in kinds)
 
 
 def _from_model(case: Case, part: str) -> Fix | None:

@@ -32,7 +32,8 @@ class ModelFamily:
     `resolution` is the side of the square images that it was trained on, in pixels, 0 if unknown;
     `own_resolutions` are those of variants or prediction types. `markers` maps the key of an empty tensor to the prediction that it marks. `parts` are the companion
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
-    variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
+    variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. `samples` are values of the sample settings that its
+    models are made for, `distilled_samples` those of models that are named as distilled to few steps. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
     so that its models are not mistaken for another family.
     """
 
@@ -50,6 +51,8 @@ class ModelFamily:
     own_parts: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    samples: Mapping[str, float] = field(default_factory=dict)
+    distilled_samples: Mapping[str, float] = field(default_factory=dict)
     is_only_recognised: bool = False
 
     @property
