@@ -313,6 +313,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
         yield f"families.{family}.any_ending", claim.any_ending, ("path", *claim.parts)
         yield f"families.{family}.weight_variants", claim.weight_variants or (), precisions
         yield f"families.{family}.algorithms", claim.algorithms, algorithms
+        yield f"families.{family}.forced", claim.forced, fields.all_fields()
     yield "optimizers", found.optimizers, catalog.optimizers()
     yield "optimizer_arguments", found.optimizer_arguments, found.optimizers
     yield "schedulers", found.schedulers, catalog.schedulers()
