@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support import engine_plans
+from trainer_core.draft import recommend
 from trainer_core.draft.checks import Case, model
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft, Source
@@ -61,6 +62,17 @@ def test_training_takes_the_distillation_back_unless_the_engine_has_an_adapter_t
     (problem,) = model.model_is_not_distilled(Case(named.sketch(), named.facts, registry.get("musubi")))
     assert "Z-Image Turbo" in problem.message
     assert not list(model.model_is_not_distilled(Case(named.sketch(), named.facts, ENGINE)))
+
+
+def test_a_distilled_variant_is_known_by_its_header_and_by_what_the_user_says_too():
+    turbo = Detection("krea2", "checkpoint", "turbo")
+    assert variants.distilled("krea2", turbo).startswith("This is the variant turbo of Krea 2")
+    assert not variants.distilled("krea2", turbo, "raw")
+    assert not variants.distilled("krea2", Detection("krea2", "checkpoint", "raw"))
+    assert variants.distilled("z_image", Z_IMAGE, "turbo")
+    assert not variants.distilled("z_image", Z_IMAGE, "base")
+    assert recommend._of_samples(draft(turbo), "krea2")["sampling.inference_steps"] == 8
+    assert recommend._of_samples(draft(Z_IMAGE, variant="turbo"), "z_image")["sampling.inference_steps"] == 8
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,13 @@ def resolution(draft: Draft, family: str) -> int:
 
 def _of_samples(draft: Draft, family: str) -> dict[str, Any]:
     """How samples of such a model are made, by dotted path; {} if unknown."""
+    from trainer_core.models import variants
     from trainer_core.models.families import load_families
 
     known, detection = load_families().get(family), draft.facts.detection
     if known is None:
         return {}
-    is_distilled = detection is not None and detection.guess is not None and detection.guess.distilled
+    is_distilled = variants.distilled(family, detection, draft.text("model.variant"))
     found = known.distilled_samples if is_distilled else known.samples
     return {f"sampling.{name}": value for name, value in found.items()}
 

@@ -20,3 +20,21 @@ def likely(family: str, detection: Detection | None) -> str:
         return guessed
     # A model that edits images is named so; what is not named is not taken for one.
     return "" if found.twins.get(seen) else seen
+
+
+def distilled(family: str, detection: Detection | None, told: str = "") -> str:
+    """What says that a model was distilled to few steps, as the beginning of a sentence; "" if nothing does.
+
+    `told` is the variant that the user named, which counts more than the name of the file.
+    """
+    from trainer_core.models.families import load_families
+
+    if detection is None or family not in load_families():
+        return ""
+    known, guess = load_families()[family], detection.guess
+    if guess and guess.distilled and not (told and guess.variant and told != guess.variant):
+        return f"By its name this is {guess.title}"
+    variant = told or likely(family, detection)
+    return (
+        f"This is the variant {variant} of {known.title}, distilled to few steps" if variant in known.distilled else ""
+    )

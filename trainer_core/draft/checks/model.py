@@ -148,16 +148,16 @@ def variant_is_known(case: Case) -> Iterator[Problem]:
 
 def model_is_not_distilled(case: Case) -> Iterator[Problem]:
     """Training a model that was distilled to few steps takes that back; a network of its base usually works on both."""
-    found = case.facts.detection
-    if found is None or found.guess is None or not found.guess.distilled:
+    from trainer_core.models import variants
+
+    found, wanted = case.facts.detection, case.plan.model
+    said = variants.distilled(wanted.family, found, wanted.variant)
+    if not said:
         return
-    if found.guess.variant and case.plan.model.variant not in ("", found.guess.variant):
-        return
-    if case.claim and case.claim.cell(case.plan.model.method).adapters.get(found.guess.variant):
+    variant = wanted.variant or variants.likely(wanted.family, found)
+    if case.claim and case.claim.cell(wanted.method).adapters.get(variant):
         return  # The engine has a network for it that keeps the distillation, and asks for it itself.
-    message = (
-        f"By its name this is {found.guess.title}. Training takes the distillation back, and then it needs many steps"
-    )
+    message = f"{said}. Training takes the distillation back, and then it needs many steps"
     yield Problem("model.path", "warning", f"{message}. If the model that it was made from can be had, train that one.")
 
 
