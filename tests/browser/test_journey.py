@@ -137,7 +137,7 @@ def choose_a_profile(page, keyboard):
 def fix_a_problem(page, keyboard):
     """Enters a value that cannot be, and presses the button that puts it right."""
     keyboard.enter("Rank", "5000", back=True)
-    keyboard.activate("Use ", back=True)
+    keyboard.activate(r"Use \d", back=True)
     expect(page.get_by_label("Rank", exact=True)).not_to_have_value("5000")
     assert keyboard.focused()["app"]
     keyboard.enter("Rank", "4")

@@ -179,7 +179,7 @@ def test_a_network_that_a_program_does_not_know_is_delivered_with_a_notice(tmp_p
 
 
 def test_an_unknown_family_is_not_known_and_never_a_yes(tmp_path: Path) -> None:
-    here = Ended(tmp_path, "qwen_image")
+    here = Ended(tmp_path, "sana")
     here.write(kohya())
     found = here.judged()
     assert found.acceptance is not None

@@ -59,6 +59,10 @@ def test_the_answer_is_that_of_the_real_loader(name: str, program: str) -> None:
         assert answer.reason
 
 
+NOT_RECORDED = {"pixart", "kandinsky5_image", "longcat_image"}
+"""Families of which the claim says what is known of the finished file; whether programs load it is shown as not known."""
+
+
 def test_every_family_that_an_engine_trains_as_a_network_is_recorded() -> None:
     trained = {
         family
@@ -66,7 +70,7 @@ def test_every_family_that_an_engine_trains_as_a_network_is_recorded() -> None:
         for family, claim in engine.manifest.families.items()
         if "lora" in claim.methods
     }
-    assert trained <= set(table.families())
+    assert trained - set(table.families()) == NOT_RECORDED
     assert all(table.source(program.lower()) for program in loaders.PROGRAMS)
 
 

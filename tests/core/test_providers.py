@@ -154,7 +154,8 @@ def test_the_traps_of_colab_reach_no_other_interpreter():
     }
     left = child.child_environment(base=colabs)
     assert set(left) == {
-        "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX", "PYTHONNOUSERSITE", "MPLCONFIGDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "PATH"
+        "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX", "PYTHONNOUSERSITE", "MPLCONFIGDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "PATH",
+        "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
     }  # fmt: skip
 
 

@@ -52,7 +52,8 @@ def test_the_engine_gets_a_clean_environment_and_can_be_interrupted(tmp_path, mo
     )  # fmt: skip
     for name in unwanted:
         monkeypatch.setenv(name, "of the starter")
-    monkeypatch.setenv("HF_TOKEN", "of the user")
+    monkeypatch.setenv("HF_TOKEN", "of the starter")  # The plan needs nothing from the Hub.
+    monkeypatch.setenv("HF_HOME", "of the user")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         run = start(tmp_path, steps=40_000)
@@ -62,7 +63,7 @@ def test_the_engine_gets_a_clean_environment_and_can_be_interrupted(tmp_path, mo
     engine = psutil.Process(record(run, "engine.json")["pid"])
     environment = engine.environ()
     assert "of the starter" not in environment.values()
-    assert environment["HF_TOKEN"] == "of the user"
+    assert environment["HF_HOME"] == "of the user"
     assert (environment["COLUMNS"], environment["PYTHONUNBUFFERED"]) == ("300", "1")
     os.kill(engine.pid, signal.SIGINT)
     assert run.wait(LIMIT_S) is JobState.FAILED

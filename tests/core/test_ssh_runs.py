@@ -290,7 +290,7 @@ def test_a_machine_without_the_engine_says_how_to_install_it(scene):
     ended(started)
     said = []
     with pytest.raises(JobError, match="The engine kohya is not installed on") as refused:
-        reached._check_engine("kohya", said.append)
+        reached._check_engine("kohya", said.append, said.append)
     assert refused.value.hint == "Install it with: easel remote machine install box --engine kohya"
     reached.close()
 

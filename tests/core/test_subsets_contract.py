@@ -106,7 +106,7 @@ for each in json.load(open(sys.argv[1])):
         for path in sorted(path for _, _, files in local.list_files(image_file_extensions, root) for path in files):
             said = PromptHandler.prepare_instance_prompt_from_textfile(path, True, False, local)
             said = "\\n".join(said) if isinstance(said, list) else said
-            masks = entries.get(entry.get("conditioning_data"))
+            masks = entries.get((entry.get("conditioning_data") or [None])[0])
             # As MultiAspectSampler.get_conditioning_sample finds it: the same name in the other folder.
             other = os.path.join(masks["instance_data_dir"], os.path.basename(path)) if masks else None
             mask = float(np.mean(np.array(load_image(other)))) if other else None

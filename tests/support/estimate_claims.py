@@ -109,7 +109,8 @@ def of_presets() -> Iterator[Claim]:
             source = preset.sources[0].partition(",")[0].partition(":")[0]
             variant = "3.5-large" if family == "sd3" else ""
             name = f"preset {preset.id}, {family} {variant}".strip()
-            yield Claim(name, preset.vram_gib, source, family, variant=variant, values=values)
+            engine = next(each.manifest.id for each in registry.available() if family in each.manifest.families)
+            yield Claim(name, preset.vram_gib, source, family, variant=variant, values=values, engine=engine)
             if family in ("flux", "chroma", "sd3") and preset.vram_gib < 12:
                 title, values = f"{name}, T5 and base in fp8", {**values, "memory.fp8_base": True}
                 yield Claim(title, preset.vram_gib, source, family, variant=variant, values=values, parts=FP8_T5)
