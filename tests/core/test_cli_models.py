@@ -99,7 +99,7 @@ def test_parts_are_listed_with_sources_of_missing_ones(call, shelf, tmp_path):
     assert {"repo", "file", "families"} == set(found["missing"][0]["sources"][0])
     shown = call("models", "parts", model, code=1)
     assert "t5xxl: missing" in shown
-    assert "https://huggingface.co/" in shown
+    assert "easel models download hf:" in shown
     assert "needs no companion files" in call("models", "parts", shelf / "sd15.safetensors")
 
 

@@ -266,8 +266,8 @@ def test_a_result_cannot_be_delivered_under_a_name_that_is_a_path(tmp_path, stem
         ({"prefix": "../../"}, "file name"),
         ({"name": "../stray"}, "file name"),
         ({"name": "a" * 130}, "120 bytes"),
-        ({"folder": "{images}/out"}, "in the dataset"),
-        ({"copy_to": "{images}"}, "in the dataset"),
+        ({"folder": "{images}/out"}, "in a folder with your images"),
+        ({"copy_to": "{images}"}, "in a folder with your images"),
     ],
 )
 def test_a_run_is_refused_whoever_prepares_it(tmp_path, images, output, words):

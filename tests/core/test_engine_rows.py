@@ -109,7 +109,7 @@ def test_the_speed_is_that_of_runs_with_the_same_engine_model_and_device(bench, 
 def test_an_engine_that_does_not_train_the_family_says_why(bench, tmp_path):
     found, table = rows(bench, "sd15", tmp_path)
     assert found["simpletuner"].why_not == registry.get("simpletuner").manifest.refused["sd15"]
-    assert table.reason.startswith("kohya sd-scripts is the only engine that trains sd15")
+    assert table.reason.startswith("kohya sd-scripts is the only engine that trains Stable Diffusion 1.5")
     assert table.rows[0].standing.id == "kohya"
 
 
