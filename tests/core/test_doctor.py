@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,23 @@ def test_a_file_and_a_link_to_nowhere_are_no_folders_to_write_to(tmp_path, below
         "Loop": False,
         "New": True,
     }
+
+
+def test_a_disk_that_does_not_answer_is_told_of_and_not_waited_for(tmp_path, monkeypatch):
+    """A network disk whose server is gone: each question to the system about it takes forever."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "gone"))
+    monkeypatch.setattr(folders, "ANSWER_S", 1.0)
+    go, stat = threading.Event(), os.lstat
+
+    def slow(path, **more):
+        if str(path).startswith(str(tmp_path / "gone")) and threading.current_thread().name == "easel-disk":
+            go.wait(200)
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "lstat", slow)
+    found = {each.id: each for each in folders.folders(Case(Probe()))}
+    go.set()
+    gone = found["folder.the-cache-of-the-hugging-face-hub"]
+    assert (gone.state, "has not answered" in gone.found) == ("problem", True)
+    assert found["folder.easel's-files"].state != "problem"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ SHARED_BYTES = 1 << 30
 """Less shared memory than this is noticed. A container of Docker has 64 MB if nobody chooses more."""
 
 
+ANSWER_S = 10.0
+"""How long a disk may take to say how full it is. A network disk whose server is gone answers never."""
 SHARED = "/dev/shm"  # noqa: S108 - nothing is written there
 
 
 def folders(case: Case) -> Iterator[Finding]:
     """The free space of each disk with folders of Easel's, and whether they can be written."""
-    measured = case.probe.fact("free", lambda: {what: _measured(path) for what, path in case.folders.items()})
+    measured = case.probe.fact("free", lambda: {what: _answer(path) for what, path in case.folders.items()})
     disks: dict[object, list[str]] = {}
     for what in case.folders:
         about = measured[what]
@@ -43,7 +46,11 @@ def _of_disk(names: list[str], paths: list[str], about: dict[str, Any]) -> Findi
     title, where = names_shown[0].upper() + names_shown[1:], " and ".join(paths)
     name = f"folder.{'-'.join(names[0].lower().split())}"
     found = f"{size(about['bytes'])} are free in {where}{', which are on one disk' if len(paths) > 1 else ''}."
-    if not about["writable"]:
+    if about.get("silent"):
+        found, state = f"The disk of {where} has not answered for {ANSWER_S:.0f} seconds.", "problem"
+        means = "Programs that use it wait without an end, and cannot be stopped."
+        fix = "If it is a network disk, look whether its server is reached, or unmount it (umount -l); or choose another folder: EASEL_HOME for Easel's, HF_HOME for the Hub's, TMPDIR for temporary files."
+    elif not about["writable"]:
         fix = f"Make {where} writable for this user, or choose another folder: EASEL_HOME for Easel's, HF_HOME for the Hub's, TMPDIR for temporary files."
         found, state, means = f"{where} cannot be written.", "problem", "Nothing can be saved there."
     elif about["bytes"] < NONE_BYTES:
@@ -56,6 +63,15 @@ def _of_disk(names: list[str], paths: list[str], about: dict[str, Any]) -> Findi
     else:
         fix, state, means = "", "good", ""
     return Finding(name, title, state, found, means, fix, private=tuple(paths))
+
+
+def _answer(path: Path) -> dict[str, Any]:
+    """What was measured; a disk that does not answer in time is `silent`, and the thread that asked is left behind."""
+    found: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: found.append(_measured(path)), name="easel-disk", daemon=True)
+    asking.start()
+    asking.join(ANSWER_S)
+    return found[0] if found else {"bytes": 0, "writable": False, "silent": True}
 
 
 def _measured(path: Path) -> dict[str, Any]:
