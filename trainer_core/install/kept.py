@@ -151,7 +151,8 @@ class Kept:
         return ""
 
     def _write(self, step: str) -> None:
-        write_whole(self.marker, step + "\n")
+        # On the disk before the renames that it tells of: a machine can lose its power between them.
+        write_whole(self.marker, step + "\n", durable=True)
 
     def _move(self, here: Path, there: Path) -> None:
         """Renames each part that is `here`; the record last on the way in, so that it is there only with all others."""
