@@ -31,6 +31,7 @@ class StateWatch:
     ) -> None:
         self._folder, self._pattern, self._is_good = folder, pattern, is_good
         self._known = states.records(folder)
+        self._written = dict(self._known)
         self._sizes: dict[Path, int] = {}
         self._work: Iterator[None] = iter(())
 
@@ -39,38 +40,52 @@ class StateWatch:
         if self._pattern is None:
             return
         deadline = time.monotonic() + TURN_S
-        # A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries
-        # again.
-        with contextlib.suppress(OSError, SealError):
+        with _going_on():
             for _ in self._work:
                 if not at_end and time.monotonic() > deadline:
                     return
-            self._work = self._handle(self._pattern, step, at_end)
-            if at_end:
-                for _ in self._work:
-                    pass
+        self._work = self._handle(self._pattern, step, at_end)
+        with _going_on():
+            for _ in self._work if at_end else ():
+                pass
 
     def _handle(self, pattern: StatePattern, step: int, at_end: bool) -> Iterator[None]:
         for state in reversed(states.saved(self._folder, pattern, step)):
-            if state.path.name not in self._known and not state.problem and self._is_still(state, at_end):
-                files: dict[str, str] = {}
-                # A state that is not kept need not be recognised later.
-                for file in states.files_of(state.path) if pattern.keep else ():
-                    name = file.relative_to(state.path).as_posix()
-                    for found in states.digest(file):
-                        files[name] = found
-                        yield
-                self._known[state.path.name] = Record(state.path.name, state.step, files)
-                states.write_records(self._folder, self._known)
+            if state.path.name not in self._known and not state.problem:
+                # One state that cannot be read must not keep the others from being recorded.
+                with _going_on():
+                    yield from self._take(state, pattern, at_end)
+        # Only after this has a state a record that a later process finds: until then the one before is not removed.
+        self._write()
         own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
         for state in outdated(own, pattern.keep, self._is_good):
             remove(state, pattern)
             del self._known[state.path.name]
-            states.write_records(self._folder, self._known)
+            self._write()
 
-    def _is_still(self, state: SavedState, at_end: bool) -> bool:
+    def _take(self, state: SavedState, pattern: StatePattern, at_end: bool) -> Iterator[None]:
         before, self._sizes[state.path] = self._sizes.get(state.path), state.size_bytes
-        return at_end or before == self._sizes[state.path]
+        if not at_end and before != self._sizes[state.path]:
+            return
+        files: dict[str, str] = {}
+        # A state that is not kept need not be recognised later.
+        for file in states.files_of(state.path) if pattern.keep else ():
+            name = file.relative_to(state.path).as_posix()
+            for found in states.digest(file):
+                files[name] = found
+                yield
+        self._known[state.path.name] = Record(state.path.name, state.step, files)
+        self._write()
+
+    def _write(self) -> None:
+        if self._known != self._written:
+            states.write_records(self._folder, self._known)
+            self._written = dict(self._known)
+
+
+def _going_on() -> contextlib.AbstractContextManager[None]:
+    """A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries again."""
+    return contextlib.suppress(OSError, SealError)
 
 
 def outdated(

@@ -67,8 +67,11 @@ def newest_first(found: Iterable[SavedState]) -> list[SavedState]:
 
 def problem(path: Path, pattern: StatePattern) -> str:
     """Why the folder of a state cannot be used: a file is missing or cut off; "" if it is whole."""
-    if any(entry.is_symlink() for entry in path.rglob("*")):
-        return "it contains a link"
+    for entry in path.rglob("*"):
+        if entry.is_symlink():
+            return "it contains a link"
+        if not entry.is_dir() and not entry.is_file():
+            return f"{entry.name} is neither a file nor a folder"
     for needed in pattern.needs:
         if not any(path.glob(needed)):
             return f"{needed} is missing"
@@ -153,6 +156,19 @@ class Record:
             SealError: the key of this Easel is missing or damaged, or cannot be read.
         """
         return seal.fits(self._content, sealed)
+
+
+def record_of(path: Path, step: int, known: Mapping[str, str] | None = None) -> Record:
+    """The record of a whole state in a folder; `known` are the hashes of files that need not be read.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    given, files = known or {}, {}
+    for file in files_of(path):
+        name = file.relative_to(path).as_posix()
+        files[name] = given.get(name) or list(digest(file))[-1]
+    return Record(path.name, step, files)
 
 
 def records(folder: RunFolder) -> dict[str, Record]:
