@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import tomllib
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -16,6 +17,7 @@ from trainer_core.engines import registry
 from trainer_core.engines.contract import place, plan_of
 from trainer_core.engines.seam import ResumePoint
 from trainer_core.install import environments
+from trainer_core.training import states
 
 KOHYA, SIMPLETUNER = registry.get("kohya"), registry.get("simpletuner")
 SCRIPTS = sorted(
@@ -183,3 +185,16 @@ def test_the_position_in_the_epoch_counts_the_short_last_step(batches, together,
     assert found.first_epoch(data, Arguments) == epoch
     assert list(found.rest(Accelerator, data, epoch)) == list(range(skipped, batches))
     assert list(found.rest(Accelerator, data, epoch + 1)) == list(range(batches))
+
+
+@pytest.mark.parametrize(("version", "last"), [("4.10.1", ".guard"), ("3.1.6", "")])
+def test_a_state_of_simpletuner_is_whole_with_the_file_that_its_version_writes_last(tmp_path, version, last):
+    plan = plan_of(SIMPLETUNER, "sdxl", "lora", output__keep_states=1)
+    pattern = SIMPLETUNER.render(plan, dataclasses.replace(place(), version=version)).artefacts.states
+    for name in ("optimizer.bin", "random_states_0.pkl"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("data", "numbers")
+    (tmp_path / "training_state.json").write_text("{}")
+    assert states.problem(tmp_path, pattern) == (f"{last} is missing" if last else "")
+    (tmp_path / ".guard").write_text("complete\n")
+    assert states.problem(tmp_path, pattern) == ""
