@@ -1,0 +1,1 @@
+"""Programs that engines of one author share. Run by an engine's own Python, never by Easel's."""
