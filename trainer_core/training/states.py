@@ -217,7 +217,10 @@ def distrust(folder: RunFolder, state: SavedState) -> str:
 def _why_unknown(folder: RunFolder, state: SavedState) -> str:
     """Why there is no valid record of a state."""
     if all(row.get("name") != state.path.name for row in _rows(folder)):
-        return "Easel did not record this state when it was saved here, so it may come from somebody else."
+        return (
+            "Easel has no record of this state: the run was cut off before it could be recorded, "
+            "or the state comes from somebody else."
+        )
     try:
         name = seal.key_name()
     except SealError as error:

@@ -1,1 +1,1 @@
-"""Programs that engines of one author share. Run by an engine's own Python, never by Easel's."""
+"""Programs that the engine's own Python runs, shared by engines of one author. They import nothing of Easel, which does not import them."""
