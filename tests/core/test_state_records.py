@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -24,6 +26,16 @@ from trainer_core.training.state_watch import StateWatch
 def home(tmp_path, monkeypatch):
     """A home of its own, because the runs and the key of the states are in it."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("no disk of 1 MiB can be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def name(step: int) -> str:
@@ -81,7 +93,7 @@ def test_no_state_is_removed_for_one_whose_record_could_not_be_written(tmp_path)
     save(run, 5)
     seen.look(5, at_end=True)
     kept = records.rename(records.with_name("kept"))
-    # As on a full disk, no file of this name can be written.
+    # No file of this name can be written now.
     records.mkdir()
     save(run, 10)
     for _ in range(2):
@@ -92,6 +104,33 @@ def test_no_state_is_removed_for_one_whose_record_could_not_be_written(tmp_path)
     seen.look(10, at_end=True)
     assert set(states.records(run.folder)) == {name(10)}
     assert not (run.folder.output / name(5)).exists()
+
+
+def test_on_a_full_disk_the_state_before_makes_room_for_the_record_of_the_new_one(tmp_path, small_disk):
+    run = prepared(small_disk, keep=1)
+    seen, filler = watch(run), small_disk / "filler"
+    for step in (5, 10):
+        save(run, step)
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while step == 10:
+                file.write(bytes(4096))
+        seen.look(step, at_end=True)
+    assert set(states.records(run.folder)) == {name(10)}
+    assert [path.name for path in run.folder.output.glob("*-state")] == [name(10)]
+
+
+def test_without_the_key_of_this_easel_no_more_states_are_kept_than_the_plan_says(tmp_path):
+    (tmp_path / seal.FILE).write_bytes(b"damaged")
+    run = prepared(tmp_path, keep=1)
+    seen = watch(run)
+    for step in (5, 10, 15):
+        save(run, step)
+        seen.look(step, at_end=True)
+    assert [path.name for path in run.folder.output.glob("*-state")] == [name(15)]
+    (tmp_path / seal.FILE).unlink()
+    seal.of(b"a new key is made")
+    seen.look(15, at_end=True)
+    assert set(states.records(run.folder)) == {name(15)}
 
 
 def test_a_state_that_vanishes_while_it_is_read_does_not_keep_the_last_one_from_being_recorded(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ A state can be many GB, so its files are hashed in short turns between the other
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +19,25 @@ from trainer_core.training.folder import RunFolder
 from trainer_core.training.states import Record, SavedState
 
 TURN_S = 0.25
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StateWatch:
     """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks.
 
-    `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is.
+    `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is. A run that
+    is not `is_ours` gets no records: a record makes a state trusted, and a state of somebody else could contain any code.
     """
 
     def __init__(
-        self, folder: RunFolder, pattern: StatePattern | None, is_good: Callable[[int], bool] = lambda _step: True
+        self,
+        folder: RunFolder,
+        pattern: StatePattern | None,
+        is_good: Callable[[int], bool] = lambda _step: True,
+        *,
+        is_ours: bool = True,
     ) -> None:
-        self._folder, self._pattern, self._is_good = folder, pattern, is_good
+        self._folder, self._pattern, self._is_good, self._is_ours = folder, pattern, is_good, is_ours
         self._known = states.records(folder)
         self._written = dict(self._known)
         self._sizes: dict[Path, int] = {}
@@ -56,7 +64,12 @@ class StateWatch:
                 with _going_on():
                     yield from self._take(state, pattern, at_end)
         # Only after this has a state a record that a later process finds: until then the one before is not removed.
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # The state before is what takes the space that the record needs.
         own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
         for state in outdated(own, pattern.keep, self._is_good):
             remove(state, pattern)
@@ -69,7 +82,7 @@ class StateWatch:
             return
         files: dict[str, str] = {}
         # A state that is not kept need not be recognised later.
-        for file in states.files_of(state.path) if pattern.keep else ():
+        for file in states.files_of(state.path) if pattern.keep and self._is_ours else ():
             name = file.relative_to(state.path).as_posix()
             for found in states.digest(file):
                 files[name] = found
@@ -78,14 +91,17 @@ class StateWatch:
         self._write()
 
     def _write(self) -> None:
-        if self._known != self._written:
+        if self._known == self._written or not self._is_ours:
+            return
+        # Without the key of this Easel no state has a valid record, so none is lost for one that gets none either.
+        with contextlib.suppress(SealError):
             states.write_records(self._folder, self._known)
             self._written = dict(self._known)
 
 
 def _going_on() -> contextlib.AbstractContextManager[None]:
-    """A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries again."""
-    return contextlib.suppress(OSError, SealError)
+    """A full disk, or a state that the engine removes meanwhile, must not end the run: the next look tries again."""
+    return contextlib.suppress(OSError)
 
 
 def outdated(
