@@ -14,7 +14,7 @@ import tomli_w
 from backends.kohya import dataset, optimizer, results, target
 from backends.kohya.cell import KohyaCell, cell_of
 from trainer_core import places
-from trainer_core.engines import launcher, option_rules
+from trainer_core.engines import launcher, loop_resume, option_rules
 from trainer_core.engines.claim import caption_options
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import JobSpec, Metrics, Place
@@ -24,7 +24,7 @@ from trainer_core.plan.sections import TrainingPlan
 ID = "kohya"
 FILES = PurePosixPath("engine")
 CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
-RESUME = Path(__file__).parent / "inside" / "resume.py"
+LOOP = Path(__file__).parent / "inside" / "loop.py"
 NEVER = 1_000_000
 METRICS_FOLDER = "metrics"
 LOSS_TAGS = {"lora": "loss/current"}
@@ -83,11 +83,7 @@ def command(plan: TrainingPlan, place: Place, cell: KohyaCell) -> tuple[str, ...
     The launcher is avoided where possible: stopping only the launcher would leave the trainer running.
     """
     script = (str((place.checkout or place.run) / cell.program), "--config_file", str(place.run / CONFIG))
-    if found := place.resume:
-        counted = ("--step", str(found.step), "--schedule-from", str(found.schedule_from))
-        if found.rate_times != 1:
-            counted += ("--rate-times", str(found.rate_times))
-        script = (str(RESUME), "--script", script[0], *counted, "--", *script[1:])
+    script = loop_resume.command(script, LOOP, place.resume)
     if launch := launch_settings(plan):
         return (*launcher.command(place.python, launch, place.run / launcher.CONFIG), *script)
     return (str(place.python), *script)

@@ -12,6 +12,7 @@ from typing import Any
 from backends.musubi.cell import MusubiCell, cell_of, told
 from backends.musubi.dataset import cache, encoded, listed, pairs_file
 from trainer_core import places
+from trainer_core.engines import loop_resume
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import Place
 from trainer_core.jobs.spec import Step
@@ -20,7 +21,7 @@ from trainer_core.plan.subsets import ImageFolder
 
 PACKAGES = PurePosixPath("src")
 PROGRAMS = PACKAGES / "musubi_tuner"
-RESUME = Path(__file__).parent / "inside" / "resume.py"
+LOOP = Path(__file__).parent / "inside" / "loop.py"
 PAIRS = Path(__file__).parent / "inside" / "pairs.py"
 CAPTIONS = Path(__file__).parent / "inside" / "captions.py"
 
@@ -63,13 +64,7 @@ def _unless_encoded(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
 
 def _train(place: Place, cell: MusubiCell, config: Path) -> tuple[str, ...]:
     program = (_program(place, cell.program), "--config_file", str(config))
-    found = place.resume
-    if found is None:
-        return program
-    counted = ("--step", str(found.step), "--schedule-from", str(found.schedule_from))
-    if found.rate_times != 1:
-        counted += ("--rate-times", str(found.rate_times))
-    return (str(RESUME), "--script", program[0], *counted, "--", *program[1:])
+    return loop_resume.command(program, LOOP, place.resume)
 
 
 def _program(place: Place, name: str) -> str:

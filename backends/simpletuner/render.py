@@ -55,7 +55,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("log"),
-        artefacts=results.artefacts(plan, cell),
+        artefacts=results.artefacts(plan, cell, place.version),
         controls=offered,
     )
 

@@ -20,12 +20,14 @@ STATES_PER_RUN = 10
 MOST_CHECKPOINTS = 1000
 """The limit of checkpoints if all are kept; the engine needs a number."""
 STATE = "checkpoint-{step}"
+LAST_FILE = ".guard"
+"""What 4.10.1 writes last into a checkpoint, after the order of the images; 3.1.6 has no such file. Source: trainer.py, checkpoint_state_save."""
 STATE_FILES = ("optimizer*.bin", "scheduler*.bin", "scaler.pt", "random_states_*.pkl")
 """The files of a checkpoint that only resuming needs. Source: accelerate 1.15.0, checkpointing.py."""
 
 
-def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
-    """The patterns of the results in the output folder; a fully trained model is a folder."""
+def artefacts(plan: TrainingPlan, cell: SimpleTunerCell, version: str) -> Artefacts:
+    """The patterns of the results in the output folder of this version; a fully trained model is a folder."""
     inside = cell.component if plan.model.method == "full" else NETWORK_FILE
     final = _final(plan, cell)
     return Artefacts(
@@ -36,11 +38,14 @@ def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
             # The name of the prompt, then the number of its image, which is all that names the prompt if there is only one.
             rf"^validation_images/step_(?P<step>\d+)_(?:{PROMPT}(?=\d)|.*?_)(?:(?P<prompt>\d+)(?:__.*?)?_)?(?:\d+_)?\d+x\d+\.png$",
         ),
-        # A checkpoint gets its name when it is complete. All of them are states, until Easel removes the files that make them so.
+        # All of them are states, until Easel removes the files that make them so.
         states=StatePattern(
             "checkpoint-*",
             r"^checkpoint-(?P<step>\d+)(?:-rolling)?$",
-            needs=("optimizer*.bin", "random_states_*.pkl", "training_state.json"),
+            needs=(
+                *("optimizer*.bin", "random_states_*.pkl", "training_state.json"),
+                *((LAST_FILE,) if version.startswith("4.") else ()),
+            ),
             parts=STATE_FILES,
             named=STATE,
             texts=("training_state*.json",),

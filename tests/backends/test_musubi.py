@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from backends.musubi import backend, problems, render
+from backends.musubi.inside import loop
 from tests.support import engine_plans, golden
 from tests.support.musubi_plans import CELLS, EDITS, VARIANTS, full_plan, place
+from trainer_core.engines.inside import resume
 from trainer_core.engines.seam import ResumePoint
 from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.events import Epoch, Notice, Phase, Progress
@@ -114,8 +116,10 @@ def test_offline_reaches_every_command():
 def test_a_run_that_continues_is_started_by_the_program_that_counts_right():
     state = place().output / "portrait-step00000040-state"
     job = backend.render(full_plan("qwen_image"), place(resume=ResumePoint(state, 40, 0)))
-    assert job.steps[-1].argv[1].endswith("backends/musubi/inside/resume.py")
-    assert job.steps[-1].argv[4:8] == ("--step", "40", "--schedule-from", "0")
+    argv = job.steps[-1].argv
+    assert argv[1].endswith("trainer_core/engines/inside/resume.py")
+    assert argv[3].endswith("backends/musubi/inside/loop.py")
+    assert argv[6:10] == ("--step", "40", "--schedule-from", "0")
     assert configuration(full_plan("qwen_image"), place(resume=ResumePoint(state, 40, 0)))["resume"] == str(state)
 
 
@@ -149,13 +153,13 @@ def test_a_run_that_continues_does_not_load_the_text_encoder_for_captions_that_a
     assert says() == "All captions are encoded already.\n"
 
 
-def test_the_passages_that_are_replaced_are_there_once_in_the_text_of_the_engine():
-    from backends.musubi.inside import resume
-
-    text = "".join(f"{passage}\n" for passage, _ in resume.PASSAGES)
-    assert "easel_resume.rest(" in resume.patched(text)
-    with pytest.raises(SystemExit, match="Nothing was trained"):
-        resume.patched(text + "enumerate(train_dataloader)")
+def test_each_passage_that_is_replaced_has_to_be_there_once(tmp_path):
+    file, resumed = tmp_path / "trainer_base.py", resume.Resumed(40, 0)
+    file.write_text(text := "".join(f"{passage}\n" for passage in loop.PASSAGES))
+    assert f"{resume.NAME}.rest(" in loop.patched(file, resumed)
+    file.write_text(text + "enumerate(train_dataloader)")
+    with pytest.raises(SystemExit, match=r"musubi-tuner.*trainer_base\.py 2 times.*Nothing was trained"):
+        loop.patched(file, resumed)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.support.real_runs import GIB, wait
+from tests.support.real_runs import GIB, stop_after_state, wait
 from trainer_core import hardware, places
 from trainer_core.datasets.scan import scan
 from trainer_core.demo import assets
@@ -22,7 +22,7 @@ from trainer_core.install import environments
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import resume, states
+from trainer_core.training import resume
 from trainer_core.training.run import Run
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(3000)]
@@ -75,12 +75,6 @@ def begin(tmp_path):
         run.folder.remove()
 
 
-def has_state(run, step):
-    """Whether the state of a step is there, or the run has ended."""
-    found = states.saved(run.folder, run.folder.rendered.artefacts.states, 0)
-    return run.state in FINAL_STATES or any(each.step >= step and not each.problem for each in found)
-
-
 def rates(*runs):
     """The learning rate of each step of the runs, each as it was recorded last."""
     events = [event for run in runs for event in run.events(0)[0] if isinstance(event, Step)]
@@ -91,9 +85,7 @@ def interrupted(begin, engine, at, **values):
     """The runs of a training that is interrupted after the state of each of these steps; the last one is complete."""
     runs = [begin(engine, **values)]
     for step in at:
-        wait(runs[-1], lambda run, step=step: has_state(run, step), seconds=900)
-        runs[-1].stop(grace_s=1)
-        assert runs[-1].state is JobState.CANCELLED, runs[-1].diagnosis
+        stop_after_state(runs[-1], step)
         runs.append(begin(engine, runs[-1]))
     wait(runs[-1], lambda run: run.state in FINAL_STATES, seconds=900)
     assert runs[-1].state is JobState.COMPLETED, (runs[-1].diagnosis, runs[-1].result)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import functools
 import json
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from backends.kohya import render as kohya_render
-from trainer_core.engines import registry
+from backends.kohya.inside import loop
+from trainer_core.engines import loop_resume, registry
 from trainer_core.engines.contract import place, plan_of
+from trainer_core.engines.inside import resume as program
 from trainer_core.engines.seam import ResumePoint
 from trainer_core.install import environments
+from trainer_core.training import states
 
 KOHYA, SIMPLETUNER = registry.get("kohya"), registry.get("simpletuner")
 SCRIPTS = sorted(
@@ -27,14 +33,9 @@ SCRIPTS = sorted(
 )
 
 
-def driver():
-    """The program that runs a script of sd-scripts for a run that continues."""
-    spec = importlib.util.spec_from_file_location("resume_driver", kohya_render.RESUME)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def at(step):
+    """What the passages of a training loop call that continues after a step."""
+    return program.Resumed(step, 0)
 
 
 def config(plan, where=None):
@@ -55,8 +56,9 @@ def test_a_run_that_starts_at_step_0_runs_the_plain_script():
 def test_a_run_that_continues_gets_the_state_and_the_step_of_the_run_before():
     plan = plan_of(KOHYA, "sdxl", "lora", output__keep_states=1)
     argv = KOHYA.render(plan, resumed(5, 3)).steps[0].argv
-    assert [Path(word).name for word in argv[1:4]] == ["resume.py", "--script", "sdxl_train_network.py"]
-    assert argv[4:8] == ("--step", "5", "--schedule-from", "3")
+    names = [Path(word).name for word in argv[1:6]]
+    assert names == ["resume.py", "--loop", "loop.py", "--script", "sdxl_train_network.py"]
+    assert argv[6:10] == ("--step", "5", "--schedule-from", "3")
     found = config(plan, resumed())
     assert found["resume"].endswith("output/the-state")
     assert found["max_train_steps"] == plan.schedule.steps
@@ -125,10 +127,8 @@ def test_every_training_script_has_the_passages_that_resuming_replaces(script):
     found = environments.installed("kohya")
     if found is None or found.checkout is None:
         pytest.skip("kohya is not installed here (python installer.py backend install kohya)")
-    program = driver()
-    shared = next((name for name in program.SHARED if Path(script).stem.endswith(name)), Path(script).stem)
-    text = (found.checkout / f"{shared}.py").read_text(encoding="utf-8")
-    patched = program.patched(text, shared)
+    file = loop.file_of(found.checkout / script)
+    text, patched = file.read_text(encoding="utf-8"), loop.patched(file, at(5))
     compile(patched, script, "exec")
     assert patched.count(program.NAME) >= 6
     assert len(patched.splitlines()) == len(text.splitlines()), "a traceback names the lines of the engine's own file"
@@ -145,13 +145,59 @@ for epoch in range(num_train_epochs):
 """
 
 
-def test_a_script_of_another_version_is_refused_before_training():
-    program = driver()
-    assert program.NAME in program.patched(LOOP, "fine_tune")
+def test_a_script_of_another_version_is_refused_before_training(tmp_path):
+    file = tmp_path / "fine_tune.py"
+    file.write_text(LOOP)
+    assert program.NAME in loop.patched(file, at(5))
     for changed in (LOOP.replace("enumerate(train_dataloader)", "train_dataloader"), LOOP + "global_step = 0\n"):
+        file.write_text(changed)
         with pytest.raises(SystemExit, match="cannot continue a training with this version") as refused:
-            program.patched(changed, "fine_tune")
+            loop.patched(file, at(5))
         assert "Nothing was trained" in str(refused.value)
+
+
+RUNS = """
+import sys
+from types import SimpleNamespace as Thing
+
+
+class Batches(list):
+    num_workers = 1
+
+
+train_util = Thing(
+    get_scheduler_fix=lambda args, *_: print("a schedule over", args.max_train_steps),
+    resume_from_local_or_hf_if_specified=lambda *_: print("the state is loaded"),
+)
+args = Thing(max_train_steps=10, gradient_accumulation_steps=1)
+accelerator = Thing(skip_first_batches=lambda batches, number: batches[number:])
+optimizer, train_dataloader, num_train_epochs = None, Batches("abcd"), 3
+tqdm = lambda what, **bar: print(what, bar)
+print(__name__, sys.argv[1:])
+global_step = 0
+train_util.get_scheduler_fix(args, optimizer, 1)
+train_util.resume_from_local_or_hf_if_specified(accelerator, args)
+tqdm(range(args.max_train_steps), desc="steps")
+for epoch in range(num_train_epochs):
+    for step, batch in enumerate(train_dataloader):
+        global_step += 1
+        print(epoch, batch, global_step)
+"""
+
+
+def test_a_script_that_continues_is_run_from_its_next_batch_on(tmp_path):
+    file = tmp_path / "fine_tune.py"
+    file.write_text(RUNS)
+    words = loop_resume.command((str(file), "--config_file", "x.toml"), kohya_render.LOOP, ResumePoint(tmp_path, 6, 6))
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "__main__ ['--config_file', 'x.toml']",
+        "a schedule over 4",
+        "the state is loaded",
+        "None {'initial': 6, 'total': 10, 'desc': 'steps'}",
+        "Easel: continuing after step 6, at batch 3 of epoch 2",
+        *("1 c 7", "1 d 8", "2 a 9", "2 b 10", "2 c 11", "2 d 12"),
+    ]
 
 
 class Batches(list):
@@ -179,7 +225,21 @@ def test_the_position_in_the_epoch_counts_the_short_last_step(batches, together,
     class Arguments:
         gradient_accumulation_steps = together
 
-    found, data = driver().Resumed(step, 0), Batches(range(batches))
+    found, data = at(step), Batches(range(batches))
     assert found.first_epoch(data, Arguments) == epoch
-    assert list(found.rest(Accelerator, data, epoch)) == list(range(skipped, batches))
-    assert list(found.rest(Accelerator, data, epoch + 1)) == list(range(batches))
+    for rest in (found.rest, functools.partial(loop.rest, found)):
+        assert list(rest(Accelerator, data, epoch)) == list(range(skipped, batches))
+        assert list(rest(Accelerator, data, epoch + 1)) == list(range(batches))
+
+
+@pytest.mark.parametrize(("version", "last"), [("4.10.1", ".guard"), ("3.1.6", "")])
+def test_a_state_of_simpletuner_is_whole_with_the_file_that_its_version_writes_last(tmp_path, version, last):
+    plan = plan_of(SIMPLETUNER, "sdxl", "lora", output__keep_states=1)
+    pattern = SIMPLETUNER.render(plan, dataclasses.replace(place(), version=version)).artefacts.states
+    for name in ("optimizer.bin", "random_states_0.pkl"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("data", "numbers")
+    (tmp_path / "training_state.json").write_text("{}")
+    assert states.problem(tmp_path, pattern) == (f"{last} is missing" if last else "")
+    (tmp_path / ".guard").write_text("complete\n")
+    assert states.problem(tmp_path, pattern) == ""

@@ -66,7 +66,8 @@ class Adopted:
     """What is known of the supervisor that ran the job before; `diagnosis` is for a job of which nothing is left.
 
     `follows`: the processes named in the folder are those of this job, on this machine. `starts`: this Easel started the job
-    with exactly these commands, so it may start those that are left. Otherwise only the files are judged.
+    with exactly these commands, so it may start those that are left. Otherwise only the files are judged. `launched`: as
+    `starts`, also if it was on another machine with the same home folder, so what the job saved can be trusted.
     """
 
     heard: Heard
@@ -74,6 +75,7 @@ class Adopted:
     diagnosis: Diagnosis
     follows: bool = True
     starts: bool = True
+    launched: bool = True
 
 
 def of(folder: JobFolder, force: bool = False) -> Adopted:
@@ -89,11 +91,13 @@ def of(folder: JobFolder, force: bool = False) -> Adopted:
     heard = Heard.from_dict(folder.read(HEARTBEAT))
     began = Began.from_dict(record) or Began(_first_event_s(folder) or time.time())
     origin = Origin.from_dict(record)
-    follows = origin is not None and origin.whereabouts(folder.path) == "here"
+    where = origin.whereabouts(folder.path) if origin else "copy"
+    follows = where == "here"
     # A folder that somebody else has written could name any command, and any process of the user.
     starts = follows and seal.fits_spec(folder.path, record)
+    launched = where != "copy" and seal.was_launched(folder.path, record)
     # The processes on another machine, or of the original, are out of reach: for this supervisor they are gone.
-    return Adopted(heard or Heard(), began, diagnosis("here", origin, heard), follows, starts)
+    return Adopted(heard or Heard(), began, diagnosis("here", origin, heard), follows, starts, launched)
 
 
 def check(folder: JobFolder, record: Mapping[str, Any] | None, force: bool = False) -> None:

@@ -18,6 +18,8 @@ from trainer_core.errors import EaselError
 from trainer_core.files import open_own
 
 FILE = "states.key"
+LAUNCHED = "launched"
+"""The entry in the record of a supervisor that only judges what a job made on a machine which is gone: the seal of its spec."""
 KEY_BYTES = 32
 _LARGEST_BYTES = 64 << 20
 
@@ -55,12 +57,20 @@ def of_spec(folder: Path) -> str:
         return ""
 
 
-def fits_spec(folder: Path, record: Mapping[str, Any] | None) -> bool:
-    """Whether this Easel has started the job in a folder with exactly this `spec.json`; `record` is that of its supervisor."""
+def fits_spec(folder: Path, record: Mapping[str, Any] | None, entry: str = "seal") -> bool:
+    """Whether this Easel has started the job in a folder with exactly this `spec.json`; `record` is that of its supervisor.
+
+    The seal is an `entry` of the record.
+    """
     try:
-        return fits(_spec(folder), (record or {}).get("seal"))
+        return fits(_spec(folder), (record or {}).get(entry))
     except (EaselError, OSError):
         return False
+
+
+def was_launched(folder: Path, record: Mapping[str, Any] | None) -> bool:
+    """Whether this Easel has started the job in a folder, on this machine or on one that is gone; `record` as for `fits_spec`."""
+    return fits_spec(folder, record) or fits_spec(folder, record, LAUNCHED)
 
 
 def key_name() -> str:

@@ -73,6 +73,8 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         about = {**identity.as_dict(), "token": token, "origin": origin.as_dict(), "began": began.as_dict()}
         if before is None or before.starts:
             about["seal"] = seal.of_spec(folder.path)
+        elif before.launched:
+            about[seal.LAUNCHED] = seal.of_spec(folder.path)
         if ended is not None:
             about[JUDGES] = ended
         folder.write(SUPERVISOR, about)

@@ -10,6 +10,8 @@ from typing import Any
 from trainer_core.engines import registry
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import Backend, JobSpec
+from trainer_core.jobs import seal
+from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.training.folder import RunFolder
 
 TENSORBOARD = "tensorboard"
@@ -19,7 +21,8 @@ TENSORBOARD = "tensorboard"
 class Basis:
     """A run's folder, its job, and the plan and the engine's manifest as they were before the engine started.
 
-    `done` steps were trained before, by the run that this one continues.
+    `done` steps were trained before, by the run that this one continues. `is_ours`: this Easel started the run, so what the
+    engine saves needs no trust.
     """
 
     run: RunFolder
@@ -27,6 +30,7 @@ class Basis:
     plan: Mapping[str, Any]
     backend: Backend
     done: int = 0
+    is_ours: bool = True
 
     @property
     def manifest(self) -> BackendManifest:
@@ -46,7 +50,8 @@ class Basis:
         # An engine may import its parser with the first line, and its signatures are read when they are first needed.
         backend.parse("")
         _ = backend.manifest.diagnosis
-        return cls(run, spec, run.plan, backend, run.done_steps)
+        is_ours = seal.was_launched(run.path, run.read(SUPERVISOR))
+        return cls(run, spec, run.plan, backend, run.done_steps, is_ours)
 
 
 class Preloading:

@@ -13,10 +13,12 @@ from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import ArtefactPattern, StatePattern
 from trainer_core.errors import RunError
+from trainer_core.jobs.seal import SealError
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import FIRST
-from trainer_core.training import artefacts
+from trainer_core.training import artefacts, states
 from trainer_core.training.folder import RunFolder
+from trainer_core.training.states import SavedState
 
 
 def gone(folder: RunFolder, manifest: BackendManifest) -> list[str]:
@@ -125,6 +127,27 @@ def state(found: Path, before: RunFolder, after: RunFolder, pattern: StatePatter
         else:
             _link(file, copy)
     return target
+
+
+def record(
+    found: SavedState, state: Path, before: RunFolder, after: RunFolder, pattern: StatePattern, *, is_as_saved: bool
+) -> None:
+    """Records the folder `state` with which a new run begins: a saved state that is as it was recorded, or that the user trusts.
+
+    The supervisor would do that a few seconds later: too late for a run that is stopped, or whose machine is gone, before.
+
+    Raises:
+        OSError: a file cannot be read, or the record cannot be written.
+    """
+    if not pattern.keep:
+        return
+    known = states.records(before).get(found.path.name) if is_as_saved else None
+    rewritten = {file.relative_to(state).as_posix() for wanted in pattern.texts for file in state.glob(wanted)}
+    same = {name: value for name, value in known.files.items() if name not in rewritten} if known else {}
+    own = states.record_of(state, found.step, same)
+    # Without the key there are no records; the run can do without them.
+    with contextlib.suppress(SealError):
+        states.write_records(after, {own.name: own})
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -181,7 +181,9 @@ def start(
             if not found.extends:
                 # A finished run has delivered its own.
                 restage.checkpoints(before, after, patterns.checkpoints, found.step)
-            state = restage.state(found.state.path, before, after, patterns.states or StatePattern("", ""), found.step)
+            pattern = patterns.states or StatePattern("", "")
+            state = restage.state(found.state.path, before, after, pattern, found.step)
+            restage.record(found.state, state, before, after, pattern, is_as_saved=not found.distrust)
         except OSError as error:
             raise RunError(
                 f"The new run in {after.path} cannot be prepared: {error.strerror or error}.",

@@ -6,6 +6,7 @@ A state can be many GB, so its files are hashed in short turns between the other
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,19 +19,27 @@ from trainer_core.training.folder import RunFolder
 from trainer_core.training.states import Record, SavedState
 
 TURN_S = 0.25
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StateWatch:
     """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks.
 
-    `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is.
+    `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is. A run that
+    is not `is_ours` gets no records: a record makes a state trusted, and a state of somebody else could contain any code.
     """
 
     def __init__(
-        self, folder: RunFolder, pattern: StatePattern | None, is_good: Callable[[int], bool] = lambda _step: True
+        self,
+        folder: RunFolder,
+        pattern: StatePattern | None,
+        is_good: Callable[[int], bool] = lambda _step: True,
+        *,
+        is_ours: bool = True,
     ) -> None:
-        self._folder, self._pattern, self._is_good = folder, pattern, is_good
+        self._folder, self._pattern, self._is_good, self._is_ours = folder, pattern, is_good, is_ours
         self._known = states.records(folder)
+        self._written = dict(self._known)
         self._sizes: dict[Path, int] = {}
         self._work: Iterator[None] = iter(())
 
@@ -39,38 +48,60 @@ class StateWatch:
         if self._pattern is None:
             return
         deadline = time.monotonic() + TURN_S
-        # A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries
-        # again.
-        with contextlib.suppress(OSError, SealError):
+        with _going_on():
             for _ in self._work:
                 if not at_end and time.monotonic() > deadline:
                     return
-            self._work = self._handle(self._pattern, step, at_end)
-            if at_end:
-                for _ in self._work:
-                    pass
+        self._work = self._handle(self._pattern, step, at_end)
+        with _going_on():
+            for _ in self._work if at_end else ():
+                pass
 
     def _handle(self, pattern: StatePattern, step: int, at_end: bool) -> Iterator[None]:
         for state in reversed(states.saved(self._folder, pattern, step)):
-            if state.path.name not in self._known and not state.problem and self._is_still(state, at_end):
-                files: dict[str, str] = {}
-                # A state that is not kept need not be recognised later.
-                for file in states.files_of(state.path) if pattern.keep else ():
-                    name = file.relative_to(state.path).as_posix()
-                    for found in states.digest(file):
-                        files[name] = found
-                        yield
-                self._known[state.path.name] = Record(state.path.name, state.step, files)
-                states.write_records(self._folder, self._known)
+            if state.path.name not in self._known and not state.problem:
+                # One state that cannot be read must not keep the others from being recorded.
+                with _going_on():
+                    yield from self._take(state, pattern, at_end)
+        # Only after this has a state a record that a later process finds: until then the one before is not removed.
+        try:
+            self._write()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            # The state before is what takes the space that the record needs.
         own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
         for state in outdated(own, pattern.keep, self._is_good):
             remove(state, pattern)
             del self._known[state.path.name]
-            states.write_records(self._folder, self._known)
+            self._write()
 
-    def _is_still(self, state: SavedState, at_end: bool) -> bool:
+    def _take(self, state: SavedState, pattern: StatePattern, at_end: bool) -> Iterator[None]:
         before, self._sizes[state.path] = self._sizes.get(state.path), state.size_bytes
-        return at_end or before == self._sizes[state.path]
+        if not at_end and before != self._sizes[state.path]:
+            return
+        files: dict[str, str] = {}
+        # A state that is not kept need not be recognised later.
+        for file in states.files_of(state.path) if pattern.keep and self._is_ours else ():
+            name = file.relative_to(state.path).as_posix()
+            for found in states.digest(file):
+                files[name] = found
+                yield
+        self._known[state.path.name] = Record(state.path.name, state.step, files)
+        self._write()
+
+    def _write(self) -> None:
+        if self._known == self._written or not self._is_ours:
+            return
+        # Without the key of this Easel no state has a valid record, so none is lost for one that gets none either.
+        with contextlib.suppress(SealError):
+            states.write_records(self._folder, self._known)
+            self._written = dict(self._known)
+
+
+def _going_on() -> contextlib.AbstractContextManager[None]:
+    """A full disk, or a state that the engine removes meanwhile, must not end the run: the next look tries again."""
+    return contextlib.suppress(OSError)
 
 
 def outdated(

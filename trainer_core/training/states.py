@@ -67,8 +67,11 @@ def newest_first(found: Iterable[SavedState]) -> list[SavedState]:
 
 def problem(path: Path, pattern: StatePattern) -> str:
     """Why the folder of a state cannot be used: a file is missing or cut off; "" if it is whole."""
-    if any(entry.is_symlink() for entry in path.rglob("*")):
-        return "it contains a link"
+    for entry in path.rglob("*"):
+        if entry.is_symlink():
+            return "it contains a link"
+        if not entry.is_dir() and not entry.is_file():
+            return f"{entry.name} is neither a file nor a folder"
     for needed in pattern.needs:
         if not any(path.glob(needed)):
             return f"{needed} is missing"
@@ -155,6 +158,19 @@ class Record:
         return seal.fits(self._content, sealed)
 
 
+def record_of(path: Path, step: int, known: Mapping[str, str] | None = None) -> Record:
+    """The record of a whole state in a folder; `known` are the hashes of files that need not be read.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    given, files = known or {}, {}
+    for file in files_of(path):
+        name = file.relative_to(path).as_posix()
+        files[name] = given.get(name) or list(digest(file))[-1]
+    return Record(path.name, step, files)
+
+
 def records(folder: RunFolder) -> dict[str, Record]:
     """The states that this Easel recorded in a run, by the names of their folders. Entries of others are left out."""
     found = {}
@@ -201,7 +217,10 @@ def distrust(folder: RunFolder, state: SavedState) -> str:
 def _why_unknown(folder: RunFolder, state: SavedState) -> str:
     """Why there is no valid record of a state."""
     if all(row.get("name") != state.path.name for row in _rows(folder)):
-        return "Easel did not record this state when it was saved here, so it may come from somebody else."
+        return (
+            "Easel has no record of this state: the run was cut off before it could be recorded, "
+            "or the state comes from somebody else."
+        )
     try:
         name = seal.key_name()
     except SealError as error:

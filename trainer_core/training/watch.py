@@ -52,7 +52,8 @@ class EngineWatch:
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
         goes_back = bool(basis.plan.get("guards", {}).get("back_after_nan"))
-        self._states = StateWatch(folder, spec.artefacts.states, self._is_good if goes_back else lambda _step: True)
+        is_good = self._is_good if goes_back else lambda _step: True
+        self._states = StateWatch(folder, spec.artefacts.states, is_good, is_ours=basis.is_ours)
         self._controls = Controls(folder, spec)
         self.preloading = Preloading(spec.metrics.kind)
         self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
