@@ -80,9 +80,12 @@ def plan_of(backend: Backend, family: str, method: str, *, sampling: bool = Fals
 
     The model is one file, or a folder if the engine reads this family only from a folder.
     """
-    parts = {part: f"/models/{part}" for part in backend.manifest.families[family].needed_parts(())}
+    claim = backend.manifest.families[family]
+    parts = {part: f"/models/{part}" for part in claim.needed_parts(())}
     plan = plan_for(family, method, parts, sampling=sampling, **values)
-    wants_folder = any(each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN)))
+    wants_folder = not claim.single_file or any(
+        each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN))
+    )
     values = {"model__path": "/models/base", **values}
     return plan_for(family, method, parts, sampling=sampling, **values) if wants_folder else plan
 
