@@ -33,13 +33,11 @@ from trainer_core.training.mirror import BYTES_A_SECOND, Pace, Pass
 from trainer_core.training.mirror import main as one_pass
 from trainer_core.training.mirror_files import RECORDS, File, files
 from trainer_core.training.mirror_notes import forget, open_log
-from trainer_core.training.mirror_place import MARKER, read_record
+from trainer_core.training.mirror_place import MARKER, MOST_FOLDERS, read_record
 
 RECORD = "mirror-hub.json"
 MOST_FILES, MOST_BYTES = 50, 2 << 30
 """After so many files, or bytes, what was sent is committed."""
-MOST_FOLDERS = 50
-"""So many folders with the name of the run may belong to others before a place is given up."""
 LARGEST_RECORD_BYTES = 256 << 20
 """A record of a run grows while it is sent, so it is read whole before."""
 _BLOCK = 1 << 20
