@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core import events
+from trainer_core.child import is_secret
 from trainer_core.engines import audit, option_rules
 from trainer_core.engines.controls_contract import check_controls
 from trainer_core.engines.option_sources import other_values, rendered_tables
@@ -207,8 +208,10 @@ def _check_command(spec: JobSpec, where: Place) -> None:
 def _check_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         _require(isinstance(name, str) and isinstance(value, str), f"The environment variable {name!r} must be text.")
-        is_secret = re.search(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)$", name)
-        _require(not is_secret, f"{name}: a job must not contain secrets, because it is saved in the run folder.")
+        _require(
+            not is_secret(name, value),
+            f"{name}: a job must not contain secrets, because it is saved in the run folder.",
+        )
 
 
 def _check_files(spec: JobSpec) -> None:

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer_core import __version__, places
+from trainer_core.child import is_secret
 from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
@@ -59,7 +60,6 @@ _ADVICE = {
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that do not stand for a byte of a file name."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-_SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
 
 
 class DiskError(JobError):
@@ -161,7 +161,8 @@ class JobFolder:
         Raises:
             JobError: a file cannot be written, or the environment of a step contains a secret.
         """
-        if secrets := [name for step in spec.steps for name in step.environment if _SECRET.search(name)]:
+        given = (item for step in spec.steps for item in step.environment.items())
+        if secrets := [name for name, value in given if is_secret(name, value)]:
             raise JobError(
                 f"A job of kind {spec.kind} would write {', '.join(secrets)} into its folder.",
                 "Remove them from its steps: programs inherit secrets from Easel's own environment.",
