@@ -84,11 +84,9 @@ def plan_of(backend: Backend, family: str, method: str, *, sampling: bool = Fals
     claim = backend.manifest.families[family]
     parts = {part: f"/models/{part}" for part in claim.needed_parts(())}
     plan = plan_for(family, method, parts, sampling=sampling, **values)
-    wants_folder = not claim.single_file or any(
-        each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN))
-    )
+    is_refused = any(each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN)))
     values = {"model__path": "/models/base", **values}
-    return plan_for(family, method, parts, sampling=sampling, **values) if wants_folder else plan
+    return plan_for(family, method, parts, sampling=sampling, **values) if is_refused or not claim.single_file else plan
 
 
 def plan_for(
@@ -208,10 +206,8 @@ def _check_command(spec: JobSpec, where: Place) -> None:
 def _check_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         _require(isinstance(name, str) and isinstance(value, str), f"The environment variable {name!r} must be text.")
-        _require(
-            not is_secret(name, value),
-            f"{name}: a job must not contain secrets, because it is saved in the run folder.",
-        )
+        told = f"{name}: a job must not contain secrets, because it is saved in the run folder."
+        _require(not is_secret(name, value), told)
 
 
 def _check_files(spec: JobSpec) -> None:

@@ -83,7 +83,7 @@ class JobFolder:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(1, 1000):
-                path = folder.resolve() / (base if number == 1 else f"{base}-{number}")
+                path = places.real(folder) / (base if number == 1 else f"{base}-{number}")
                 with contextlib.suppress(FileExistsError):
                     # It contains captions and paths of the user.
                     path.mkdir(mode=0o700)
@@ -97,7 +97,7 @@ class JobFolder:
         Raises:
             JobError: it is not a job folder, or a newer Easel created it.
         """
-        folder = cls(Path(path).resolve())
+        folder = cls(places.real(Path(path)))
         if not is_job(folder.path):
             raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
         version = schema_of(folder)
@@ -199,7 +199,7 @@ def entries_of(where: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError), os.scandir(where) as found:
         for each in found:
             path = Path(each.path)
-            if not (each.is_symlink() and path.resolve().parent == where.resolve()):
+            if not (each.is_symlink() and places.real(path).parent == places.real(where)):
                 yield path
 
 
