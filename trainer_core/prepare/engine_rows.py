@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trainer_core.problems import Problem
 
 NOT_MEASURED = "not measured here"
+NOT_ASKED = "not known until the machine says what it has"
 NOTABLE_BYTES = 1 << 30
 """By how much free memory must change before the table is computed again."""
 HEADINGS = ("Engine", "Files", "Memory", "Speed", "Features lost", "Resume", "Installed")
@@ -142,13 +143,21 @@ def table(bench: Workbench, past: Sequence[Past] = ()) -> EngineTable:
 
 
 def is_same(one: State, other: State) -> bool:
-    """Whether two jobs have the same table: free memory and the free space of a disk always change a little."""
+    """Whether two jobs have the same table on the same machine: free memory and the free space of a disk always change a little."""
     here, there = one.facts.machine, other.facts.machine
+    if _without_free(here) != _without_free(there):
+        return False
     ram = abs(here.free_ram_bytes - there.free_ram_bytes)
     vram = abs(here.accelerator.free_vram_bytes - there.accelerator.free_vram_bytes)
     if max(ram, vram) >= NOTABLE_BYTES or one.engine is not other.engine:
         return False
     return one.draft.layers == other.draft.layers and _lasting(one.facts, there) == _lasting(other.facts, there)
+
+
+def _without_free(machine: Machine) -> Machine:
+    """What a machine is, whatever is free on it now."""
+    cards = tuple(replace(card, free_vram_bytes=0) for card in machine.accelerators)
+    return replace(machine, accelerators=cards, free_ram_bytes=0, disk_bytes=0)
 
 
 def _lasting(facts: Facts, machine: Machine) -> Facts:
@@ -176,8 +185,8 @@ def _row(
     if stops and not standing.blocks:
         is_mendable = all(problem.fix and problem.fix.assignments for problem in stops)
         standing = replace(standing, blocks=stops[0].message, is_mendable=is_mendable)
-    rating, files = _files(state, engine, about_files)
-    judged, memory = _memory(state, engine, past) if knows_machine else ("unknown", "nothing is known of the machine")
+    rating, files = _files(state, engine, about_files, is_elsewhere=reader.is_elsewhere)
+    judged, memory = _memory(state, engine, past) if knows_machine else ("unknown", NOT_ASKED)
     files_of_job = {setting.path for setting in fields.paths()}
     lost = {one.path: one for one in (*switching.lost(present, state), *switching.unused(state))}
     return EngineRow(
@@ -233,7 +242,7 @@ def _wanted(problem: Problem) -> str:
     return f"{head}{problem.message}{how}"
 
 
-def _files(state: State, engine: Backend, about: Sequence[Problem]) -> tuple[Files, str]:
+def _files(state: State, engine: Backend, about: Sequence[Problem], *, is_elsewhere: bool = False) -> tuple[Files, str]:
     """Whether the files that an engine needs are at hand, and which ones those are."""
     found, claim = state.facts.detection, state.scope.claim
     if found is None or claim is None:
@@ -256,7 +265,8 @@ def _files(state: State, engine: Backend, about: Sequence[Problem]) -> tuple[Fil
         return "unknown", f"{', '.join(there)}, on another machine"
     if parts.renamed_model(found, engine.manifest) and "model.path" in stopped:
         return "to fetch", f"to rename: the model; at hand: {', '.join(there)}"
-    rows = _of_hub(state, engine)
+    # What another machine has of the Hub is not known here.
+    rows = () if is_elsewhere else _of_hub(state, engine)
     if not rows:
         return "at hand", f"at hand: {', '.join(there)}"
     facts = state.facts.hub
