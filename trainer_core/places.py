@@ -83,6 +83,14 @@ def jupyter_runtime_folders() -> list[Path]:
     return [*folders, jupyter_data() / "runtime", Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent", "jupyter")]
 
 
+def real(path: Path) -> Path:
+    """The absolute path without links; links that lead to each other stay, and opening them then says what is wrong.
+
+    `Path.resolve` raises a RuntimeError for those before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def is_there(path: Path) -> bool:
     """Whether a path exists; False if the system does not permit the check."""
     return os.path.exists(path)  # noqa: PTH110 - Path's own raises for a folder that may not be read, or a name too long
@@ -135,8 +143,7 @@ def home() -> Path:
     Its name does not start with a dot, because JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
-        # Path's own raises for links that lead to each other.
-        return Path(os.path.realpath(typed(chosen)))
+        return real(typed(chosen))
     own = CHECKOUT / "workspace" if in_checkout() else None
     platforms = surviving.home()
     if own is None or platforms is None or platforms.parent in CHECKOUT.parents:

@@ -133,7 +133,7 @@ def runs(text: str) -> list[Run]:
 def _image(path: str) -> str:
     """An image of the guides as an address that contains it, because a page cannot read files; "" if it cannot be shown."""
     file = folder() / path
-    if file.suffix != ".png" or file.resolve().parent != (folder().parent / "images").resolve():
+    if file.suffix != ".png" or places.real(file).parent != places.real(folder().parent / "images"):
         return ""
     try:
         content = file.read_bytes()

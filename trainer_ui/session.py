@@ -141,6 +141,9 @@ class Session(Views):
     def _measure(self) -> None:
         machine = hardware.machine(places.home())
         with self.lock:
+            if not self.bench.is_measured:
+                # Meanwhile another machine was chosen to train.
+                return
             before = self.bench.state.facts.machine
             self.bench.use_machine(machine)
         if abs(machine.accelerator.free_vram_bytes - before.accelerator.free_vram_bytes) > WORTH_SHOWING_BYTES:

@@ -12,7 +12,7 @@ from backends.simpletuner import image_rules, pair_rules, render
 from backends.simpletuner.cell import SimpleTunerCell
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.engines.claim import FamilyClaim, caption_problems, flavour_problems
+from trainer_core.engines.claim import caption_problems, flavour_problems
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.plan import fields, samples
 from trainer_core.plan.effect import no_effect
@@ -23,8 +23,10 @@ from trainer_core.problems import Fix, Problem
 
 def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: BackendManifest) -> Iterator[Problem]:
     """The Problems of everything except the network, memory and native settings."""
-    if plan.model.path.lower().endswith(".safetensors"):
-        yield _single_file(plan, manifest.families[plan.model.family])
+    # For the other families `single_file = false` says it. Source: helpers/models/common.py, get_model_config_path: for some it
+    # stops, for others it loads text encoders, VAE and scheduler from a repository on the Hub that requires a login.
+    if plan.model.path.lower().endswith(".safetensors") and manifest.families[plan.model.family].single_file:
+        yield _single_file(plan)
     yield from _vae(plan, cell)
     yield from _text_encoder(plan)
     yield from image_rules.check(plan, installed, cell)
@@ -39,16 +41,9 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
     yield from _output(plan)
 
 
-def _single_file(plan: TrainingPlan, claim: FamilyClaim) -> Problem:
-    if not claim.single_file:
-        # Source: helpers/models/common.py, get_model_config_path: for some families it stops, for others it loads text
-        # encoders, VAE and scheduler from a repository on the Hub that requires a login.
-        message = (
-            "SimpleTuner needs a diffusers folder for this family, because it loads text encoders, VAE and scheduler"
-        )
-        return Problem("model.path", "error", f"{message} from it. Choose the folder instead of a single file.")
+def _single_file(plan: TrainingPlan) -> Problem:
     if plan.model.method == "full":
-        # Source: the same file, load_model drops the file, and unload_text_encoder leaves its text encoders empty.
+        # Source: the same file: load_model drops the file, and unload_text_encoder leaves its text encoders empty.
         message = "SimpleTuner cannot save a complete model that was loaded from a single file, because it unloads text"
         return Problem("model.path", "error", f"{message} encoders and VAE. Choose a diffusers folder.")
     message = "For a single file SimpleTuner downloads small configuration files from the Hugging Face Hub"

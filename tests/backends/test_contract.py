@@ -147,6 +147,12 @@ def render_from_the_start(plan, place):
     return registry.get("rehearsal").render(plan, replace(place, resume=None))
 
 
+def render_with_a_secret(plan, place):
+    """A `render` with a variable that only its value shows to be a secret."""
+    spec = registry.get("rehearsal").render(plan, place)
+    return replace(spec, steps=tuple(replace(step, environment={"STORE": "Host=h;Password=pw"}) for step in spec.steps))
+
+
 def parse_badly(line):
     return int(line.split("epoch ")[1]) if "epoch " in line else None
 
@@ -158,6 +164,7 @@ def parse_badly(line):
         (Faulty(render=render_without("schedule.seed")), "no Problem reports it: schedule.seed."),
         (Faulty(render=render_without("optimizer.d0")), "optimizer.d0 (with optimizer.name 'Prodigy')"),
         (Faulty(render=render_from_the_start), "must differ from one that starts at step 0"),
+        (Faulty(render=render_with_a_secret), "STORE: a job must not contain secrets"),
         (Faulty(parse=lambda line: events.Notice("error", line)), "'' must not become an event"),
         (Faulty(problems=lambda plan, *_: [Problem("model.path", "error", "No.")]), "No."),
         (Faulty(parse=parse_badly), "invalid literal"),

@@ -287,3 +287,17 @@ class TestPermissions:
         made = JobFolder.create(tmp_path / "runs", "toy")
         assert stat.S_IMODE(made.path.stat().st_mode) == 0o700
         assert usual
+
+
+def test_a_result_that_is_a_link_to_itself_ends_the_delivery_with_a_sentence(tmp_path: Path, way: str) -> None:
+    loop = tmp_path / "loop.safetensors"
+    loop.symlink_to(loop)
+    with pytest.raises(RunError, match="leads to itself"):
+        list(delivery.deliver(loop, (), tmp_path / "there", "mika"))
+    assert not names(tmp_path / "there")
+    assert not [*(tmp_path / "there").iterdir()]
+
+
+def test_a_loop_of_links_in_the_output_folder_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "pipeline").symlink_to(tmp_path / "pipeline")
+    assert final_file(tmp_path, FOLDERS) is None

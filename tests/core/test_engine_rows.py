@@ -84,7 +84,7 @@ def test_companion_files_count_for_the_engine_that_needs_them(bench, tmp_path, m
     models.mkdir(parents=True)
     found, _ = rows(bench, "flux-dev", tmp_path)
     assert found["kohya"].standing.files == "missing"
-    assert "VAE, CLIP-L, T5-XXL" in found["kohya"].files
+    assert "VAE of FLUX.1 or Stable Diffusion 3, CLIP ViT-L/14, T5 v1.1 XXL" in found["kohya"].files
     for name in ("t5xxl", "clip-l", "vae-flux"):
         recorded_headers.write_file(models / f"{name}.safetensors", recorded_headers.load(name)["tensors"])
     bench.use_library(library.scan([models]))
@@ -145,6 +145,27 @@ def test_an_engine_of_another_package_that_fails_has_a_row_that_says_so(bench, t
     assert table.proposed == "kohya"
 
 
+def test_each_missing_part_is_named_with_the_file_that_is_meant_and_how_to_get_it(bench, tmp_path):
+    bench.set({"model.vae": str(tmp_path / "gone.safetensors")})
+    found, _ = rows(bench, "z-image", tmp_path)
+    row = found["musubi"]
+    assert row.files == "missing: VAE of FLUX.1 or Stable Diffusion 3, Qwen3 4B; at hand: one file"
+    vae, qwen = (sentence for sentence in row.reasons if sentence.startswith(("VAE", "Qwen")))
+    assert vae.startswith("VAE (model.vae): ")
+    assert "gone.safetensors does not exist" in vae
+    assert qwen.startswith("Qwen (model.qwen): This model needs Qwen3 4B as a separate file")
+    assert "easel models download hf:Comfy-Org/z_image_turbo/split_files/text_encoders/qwen_3_4b.safetensors" in qwen
+    # An engine that cannot read the model at all wants no parts for it.
+    assert not found["simpletuner"].wanted
+
+
+def test_the_variant_that_the_user_names_counts_for_who_trains_the_model(bench, tmp_path):
+    found, _ = rows(bench, "flux-dev", tmp_path)
+    assert "set model.variant to kontext" in found["musubi"].standing.blocks
+    bench.set({"model.variant": "kontext"})
+    assert "kontext" not in {row.standing.id: row for row in engine_rows.table(bench).rows}["musubi"].standing.blocks
+
+
 def test_the_table_is_kept_for_small_changes_of_memory(bench, tmp_path):
     rows(bench, "sdxl", tmp_path)
     before = bench.state
@@ -163,9 +184,13 @@ def test_the_command_line_shows_the_same_table(bench, tmp_path, images, monkeypa
     assert (data["proposed"], data["reason"]) == (table.proposed, table.reason)
     assert [row["engine"] for row in data["engines"]] == [row.standing.id for row in table.rows]
     assert {row["engine"]: row["files"] for row in data["engines"]} == {
-        name: {"rating": row.standing.files, "text": row.files} for name, row in found.items()
+        name: {"rating": row.standing.files, "text": row.files, "wanted": list(row.wanted)}
+        for name, row in found.items()
     }
     shown = CliRunner().invoke(easel, ["backends", "compare", *job], catch_exceptions=False).stdout
     assert table.reason in shown
     assert all(heading in shown for heading in table.headings)
-    assert "kohya sd-scripts: kohya sd-scripts reads this family from one .safetensors file" in shown
+    assert shown.count("kohya sd-scripts reads this family from one .safetensors file") == 2, (
+        "in its row, and why another one is proposed"
+    )
+    assert "kohya sd-scripts: kohya" not in shown

@@ -181,6 +181,13 @@ def test_a_missing_file_is_an_error_and_names_the_setting(tmp_path):
         Mounts(is_shared=False).add(str(tmp_path / "vae.safetensors"), "VAE", "models")
 
 
+def test_a_link_that_leads_to_itself_is_an_error(tmp_path):
+    loop = tmp_path / "vae.safetensors"
+    loop.symlink_to(loop)
+    with pytest.raises(RemoteError, match=r"VAE: .*vae\.safetensors is a link that leads to itself"):
+        Mounts(is_shared=False).add(str(loop), "VAE", "models")
+
+
 def test_a_plan_that_could_not_be_trained_is_not_exported(export, plan, tmp_path):
     path = plan()
     path.write_text(path.read_text("utf-8").replace("sdxl.safetensors", "gone.safetensors"), "utf-8")

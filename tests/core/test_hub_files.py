@@ -16,6 +16,7 @@ from trainer_core.engines import registry
 from trainer_core.engines.hub import HubFacts
 from trainer_core.errors import InstallError
 from trainer_core.install import clip_tokenizer, hub_files, hub_reach
+from trainer_core.jobs import own_program
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.tools import hub_files as tool
@@ -231,6 +232,29 @@ def test_the_tool_ends_well_only_if_the_engine_finds_the_files(monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", url)
         assert run().state is JobState.COMPLETED
     assert not hub_files.missing(KOHYA, "hunyuan_image")
+
+
+def test_only_the_files_of_the_variant_of_the_plan_are_fetched(monkeypatch):
+    musubi = manifests.read("musubi")
+    small, large = musubi.hub["Qwen/Qwen3-4B"], musubi.hub["Qwen/Qwen3-8B"]
+    facts = Facts(engine_plans.machine(engine_plans.CARD), hub=HubFacts((small,), "yes", False))
+    plan = engine_plans.plan("flux2", model__variant="klein-4b")
+    (problem,) = hub.hub_files_are_there(Case(plan, facts, registry.get("musubi")))
+    assert problem.fix.task.arguments == {"engine": "musubi", "family": "flux2", "variant": "klein-4b"}
+    monkeypatch.setattr(own_program, "report", lambda _: None)
+    with serving({path: data for row in (small, large) for path, data in addresses(row).items()}) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        tool.run(tool.Settings(**problem.fix.task.arguments))
+        assert hub_files.is_there(small)
+        assert not hub_files.is_there(large)
+        tool.run(tool.Settings(engine="musubi", family="flux2"))
+        assert hub_files.is_there(large)
+    with pytest.raises(InstallError, match="no variant 'klein-5b'"):
+        tool.start(tool.Settings(engine="musubi", family="flux2", variant="klein-5b"))
+    # Qwen-Image needs fewer files than the models that edit.
+    plan = engine_plans.plan("qwen_image", model__variant="image")
+    (problem,) = hub.hub_files_are_there(Case(plan, facts, registry.get("musubi")))
+    assert problem.fix.task.arguments["variant"] == "image"
 
 
 def test_only_a_single_file_needs_the_configurations_of_its_family():

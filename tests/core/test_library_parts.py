@@ -125,6 +125,14 @@ def test_scaled_fp8_is_not_used_as_plain_fp8(shelf, scale):
         assert "scaled fp8" in reasons(found, "t5xxl")["scaled.safetensors"]
 
 
+def test_a_family_in_the_name_of_a_file_of_another_role_does_not_make_it_a_candidate(shelf):
+    for recorded, name in (("z-image", "qwen_image"), ("vae-qwen-image", "qwen_image_vae"), ("clip-l", "qwen_encoder")):
+        shelf(recorded, f"{name}.safetensors")
+    (shelf.folder / "qwen_broken.safetensors").write_bytes(b"12345678")
+    found = reasons(needed(shelf, "anima"), "qwen")
+    assert found.keys() == {"qwen_encoder.safetensors", "qwen_broken.safetensors"}
+
+
 def test_the_newest_of_equal_files_is_used(shelf):
     shelf("clip-l", "a.safetensors", age=100)
     shelf("clip-l", "b.safetensors", age=1)

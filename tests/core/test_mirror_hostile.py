@@ -17,6 +17,7 @@ from trainer_core.cli import easel
 from trainer_core.errors import RunError
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.spec import Spec, Step
+from trainer_core.remote import bucket_mirror
 from trainer_core.training import mirror, mirror_end, mirror_notes, mirror_place
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
 from trainer_core.training.mirroring import Mirroring
@@ -246,6 +247,11 @@ def test_going_back_to_an_earlier_bucket_folder_goes_on_there_and_a_copied_run_i
             answer = CliRunner().invoke(easel, ["runs", "mirror", str(made.path), "--to", f"s3://{place.name}/a/"])
             assert words in str(answer.exception)
             assert place.get(f"a/{made.path.name}/events.jsonl") == before
+
+        monkeypatch.setattr(bucket_mirror, "MOST_FOLDERS", 2)
+        copy = shutil.copytree(made.path, tmp_path / "third" / made.path.name)
+        answer = CliRunner().invoke(easel, ["runs", "mirror", str(copy), "--to", f"s3://{place.name}/a/"])
+        assert "2 folders with the name of this run belong to others" in str(answer.exception)
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", ".", "", "..", "output/a\0b", "output/\ud800", "output/" + "x" * 300])

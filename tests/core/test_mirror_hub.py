@@ -22,7 +22,7 @@ from trainer_core.models import hub_repository, tokens
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.publishing import hub as publishing_hub
-from trainer_core.publishing import hub_mirror
+from trainer_core.publishing import hub_list, hub_mirror
 from trainer_core.training import checks, mirror_end, mirror_notes, mirroring, run
 from trainer_core.training.folder import RunFolder
 
@@ -235,3 +235,26 @@ def test_an_address_on_the_hub_is_not_taken_for_a_path(tmp_path, monkeypatch):
     rehearsal = registry.get("rehearsal").manifest
     assert made.output.mirror_to == TO
     assert at_place(made, rehearsal, Place(tmp_path, tmp_path, tmp_path, tmp_path)).output.mirror_to == TO
+
+
+def test_a_list_of_files_that_never_ends_ends_the_pass_with_a_sentence(made, hub, monkeypatch):
+    hub_mirror.mirror(made, TO)
+    monkeypatch.setattr(hub_list, "MOST_PAGES", 5)
+    hub.next_page = f"{hub.url}/api/models/mika/runs/tree/main/kept?again"
+    with pytest.raises(DownloadError, match="does not end: it has more than 5 pages"):
+        hub_mirror.mirror(made, TO)
+    hub.next_page = "http://127.0.0.2:9/stolen"
+    with pytest.raises(DownloadError, match="another server, which gets no token"):
+        hub_mirror.mirror(made, TO)
+    hub.next_page = ""
+    monkeypatch.setattr(hub_list, "LARGEST_PAGE_BYTES", 10)
+    with pytest.raises(DownloadError, match="a page of it has more than"):
+        hub_mirror.mirror(made, TO)
+
+
+def test_folders_of_others_under_every_name_are_said(made, hub, monkeypatch):
+    monkeypatch.setattr(hub_mirror, "MOST_FOLDERS", 3)
+    names = [made.path.name, *(f"{made.path.name}-{number}" for number in (2, 3))]
+    hub.repositories["mika/runs"] = hubs.Repository(True, {f"kept/{name}/other": b"x" for name in names})
+    with pytest.raises(DownloadError, match="3 folders with the name of this run belong to others"):
+        hub_mirror.mirror(made, TO)

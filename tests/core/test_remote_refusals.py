@@ -1,7 +1,9 @@
 """What a storage service answers becomes a sentence, and a request goes only to the service of the key."""
 
 import datetime as dt
+import threading
 import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -10,7 +12,8 @@ from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import settings
 from trainer_core.remote.storage import bucket as bucket_module
-from trainer_core.remote.storage import connect, download, items, link, upload
+from trainer_core.remote.storage import connect, download, items, link, objects, upload
+from trainer_core.remote.storage.objects import folders
 
 
 @pytest.fixture(autouse=True)
@@ -246,3 +249,36 @@ def test_requests_go_to_the_host_of_region_and_service(address, more, region, ho
     made = connect(address, settings(environment={**buckets.KEYS, **more}))
     assert made.region == region
     assert link(made, "a").startswith(host)
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A storage whose lists always go on with a token that it has not given before."""
+
+    asked = 0
+
+    def do_GET(self):
+        Endless.asked += 1
+        token = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{Endless.asked}</NextContinuationToken>"
+        body = f"<ListBucketResult>{token}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):  # noqa: A002 - as in http.server
+        """Prints nothing."""
+
+
+@pytest.mark.parametrize("listed", [items, folders])
+def test_a_list_that_never_ends_is_an_error(listed, monkeypatch):
+    monkeypatch.setattr(objects, "MOST_PAGES", 7)
+    monkeypatch.setattr(Endless, "asked", 0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        place = {**buckets.KEYS, "S3_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "S3_REGION": "us-east-1"}
+        bucket = connect("s3://mika", settings(environment=place))
+        with pytest.raises(RemoteError, match="does not end") as told:
+            list(listed(bucket, "a/"))
+        server.shutdown()
+    assert told.value.kind == "content"
+    assert Endless.asked == 7

@@ -8,6 +8,7 @@ import pytest
 
 from trainer_core.child import child_environment, full_environment
 from trainer_core.engines import registry
+from trainer_core.errors import JobError
 from trainer_core.install import hub_files
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
@@ -59,6 +60,15 @@ def test_the_program_of_a_job_gets_only_the_secrets_that_the_job_names(tmp_path,
         "HTTPS_PROXY",
         "HF_ENDPOINT",
     }
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_is_written_into_the_folder_of_a_job(tmp_path, name):
+    folder = JobFolder.create(tmp_path, "says")
+    step = Step("only", ("true",), {**OTHERS, name: SECRETS[name]})
+    with pytest.raises(JobError, match=f"would write {name} into its folder"):
+        folder.write_spec(Spec(commands.id, (step,), folder.path))
+    folder.write_spec(Spec(commands.id, (Step("only", ("true",), OTHERS),), folder.path))
 
 
 @pytest.fixture

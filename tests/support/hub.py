@@ -110,6 +110,8 @@ class Handler(BaseHTTPRequestHandler):
     def _tree(self, found: Repository, below: str) -> None:
         """The files below a folder, as api/models/REPO/tree lists them: a large one with its SHA-256, each with its git id."""
         rows = []
+        if self.server.next_page:
+            return self._say(200, rows, {"Link": f'<{self.server.next_page}>; rel="next"'})
         for path, content in found.files.items():
             if not path.startswith(f"{below}/"):
                 continue
@@ -207,6 +209,8 @@ class Hub(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, str]] = []
         self.broken = ""
         """A part of the paths that are answered with a server error."""
+        self.next_page = ""
+        """Where each list of files is said to go on."""
 
 
 @contextmanager

@@ -1,15 +1,18 @@
 """The table of engines in step Model, without a page: it is made when it is opened, kept for a plan, and shows text as text."""
 
+import dataclasses
 from html.parser import HTMLParser
 
 import pytest
 
 from tests.support import recorded_headers
 from tests.support.page import button, click, enter, on_page, prepare
+from trainer_core import hardware
 from trainer_core.engines.preference import Standing
 from trainer_core.prepare import engine_rows
 from trainer_core.prepare.engine_rows import HEADINGS, EngineRow, EngineTable
 from trainer_core.prepare.switching import Lost
+from trainer_core.prepare.workbench import for_trainer, use_own_machine
 from trainer_ui.panels.engine_table import EngineRows
 
 
@@ -54,6 +57,29 @@ def test_the_table_has_a_row_for_each_engine_once_it_is_opened(app):
     assert any("not from a diffusers folder" in text for text in cells.texts("p"))
     assert "Easel proposes SimpleTuner" in panel.proposes.value
     assert not on_page(panel.use), "the proposed one is the one that trains this"
+
+
+def test_memory_is_that_of_the_machine_that_trains(app):
+    panel, session = app.model.engine, app.session
+    enter(panel.widget.children[0], True)
+
+    def memory() -> list[str]:
+        panel.show()
+        return [row.memory for row in panel.compared.rows if row.standing.trains and row.memory]
+
+    own = memory()
+    for_trainer(session.bench, None)
+    assert set(memory()) == {engine_rows.NOT_ASKED}
+    # A measurement of this machine that was begun before says nothing of the other one.
+    session._measure()
+    assert session.bench.state.facts.machine is hardware.ASSUMED
+    for_trainer(session.bench, hardware.ASSUMED)
+    assert all("of 80.0 GiB" in text for text in memory())
+    card = dataclasses.replace(hardware.ASSUMED.accelerator, vram_bytes=96 << 30)
+    for_trainer(session.bench, dataclasses.replace(hardware.ASSUMED, accelerators=(card,)))
+    assert all("of 96.0 GiB" in text for text in memory()), "as much is free"
+    use_own_machine(session.bench)
+    assert memory() == own
 
 
 def test_another_engine_is_proposed_with_a_button_and_the_message_says_what_is_lost(app):

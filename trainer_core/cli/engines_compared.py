@@ -34,5 +34,6 @@ def compare(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool,
     show.table(found.headings, (row.cells for row in found.rows))
     for row in found.rows:
         for sentence in row.reasons:
-            show.line(f"{row.standing.title}: {sentence}", "dim")
+            named = sentence if sentence.startswith(row.standing.title) else f"{row.standing.title}: {sentence}"
+            show.line(named, "dim")
     show.line(found.reason)

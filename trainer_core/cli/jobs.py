@@ -265,7 +265,7 @@ class Jobs(Generic[AnyJob]):
         for path in sorted(entries_of(self.where())):
             if is_job(path) and path.is_symlink():
                 yield (
-                    f"{path.name} is a link to {path.resolve()}. It can be watched and stopped; it is not in the history, and "
+                    f"{path.name} is a link to {places.real(path)}. It can be watched and stopped; it is not in the history, and "
                     "cannot be deleted here."
                 )
             elif is_job(path):

@@ -45,14 +45,15 @@ def rename(file: str, layout: str, kind: str, prefix: str, folder: str, as_json:
 @tools.command("hub-files")
 @click.option("--engine", required=True, help="The engine that loads the files.")
 @click.option("--family", required=True, callback=known_family, help="The family of the model that is trained.")
+@click.option("--variant", default="", help="Only the files for this variant, such as klein-4b. Default: for all.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def fetch_hub_files(engine: str, family: str, as_json: bool) -> None:
+def fetch_hub_files(engine: str, family: str, variant: str, as_json: bool) -> None:
     """Fetch the tokenizers that an engine needs.
 
     An engine loads these and similar small files from the Hugging Face Hub when it starts. They are put where it looks for
     them, so that trainings can then start without a connection. The output is a folder with them.
     """
-    _finish(hub_files.start(hub_files.Settings(engine=engine, family=family)), as_json)
+    _finish(hub_files.start(hub_files.Settings(engine=engine, family=family, variant=variant)), as_json)
 
 
 @tools.command("fetch-captioner")

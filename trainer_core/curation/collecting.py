@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from trainer_core import places
 from trainer_core.curation import archives
 from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.unpacking import IMAGES, NEITHER, START_BYTES, TABLES, TEXTS, Going, Limits, doubt
@@ -85,7 +86,7 @@ class Collector:
     def _files(self, source: Path) -> list[tuple[Path, PurePosixPath]]:
         """The files of a source, and their paths inside of it."""
         if source.is_dir():
-            if source.resolve() == self.root.resolve():
+            if places.real(source) == places.real(self.root):
                 raise DatasetError("The folder is the dataset itself.", "Choose another folder.")
             whole = [path for path in listing.list_files(source, follows_links=False).files if path.is_file()]
             return [(path, PurePosixPath(path.relative_to(source).as_posix())) for path in whole]
@@ -109,6 +110,6 @@ def _leads_out(path: Path, source: Path) -> bool:
 
     A link to an image is followed, as folders of selected images have them.
     """
-    if not path.is_symlink() or not source.is_dir() or path.resolve().is_relative_to(source.resolve()):
+    if not path.is_symlink() or not source.is_dir() or places.real(path).is_relative_to(places.real(source)):
         return False
     return path.suffix.casefold() not in IMAGES or not images.starts_like_image(path)

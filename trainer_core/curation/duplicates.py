@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from trainer_core import places
 from trainer_core.curation import contents, fingerprints, gathering, quality, scores, taking_out
 from trainer_core.curation.fingerprints import Fingerprint
 from trainer_core.curation.journal import Change
@@ -106,7 +107,7 @@ def _marks(root: Path, paths: Sequence[str]) -> dict[str, str]:
         if len(same) > 1:
             for path in same:
                 try:
-                    found[path] = contents.mark((root / path).resolve())
+                    found[path] = contents.mark(places.real(root / path))
                 except (OSError, DatasetError):
                     continue
     return found

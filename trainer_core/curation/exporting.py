@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from trainer_core import places
 from trainer_core.curation import gathering, privacy
 from trainer_core.curation.gathering import CaptionFile
 from trainer_core.curation.unpacking import ON, READ_BYTES, Going
@@ -98,7 +99,7 @@ def export(root: Path, target: Path, form: Form = PLAIN, going: Going = ON) -> E
     """
     if os.path.lexists(target):
         raise DatasetError(f"{printable(str(target), 200)} is there already.", "Choose another name.")
-    if target.resolve().is_relative_to(root.resolve()):
+    if places.real(target).is_relative_to(places.real(root)):
         raise DatasetError("The copy cannot lie in the dataset itself.", "Choose another folder.")
     is_done = False
     part = target.with_name(f".{target.name}.part")
@@ -175,7 +176,7 @@ def _table(root: Path, names: Iterable[str], captions_of: Iterable[CaptionFile])
 
 
 def _leads_out(root: Path, name: str) -> bool:
-    return not (root / name).resolve().is_relative_to(root.resolve())
+    return not places.real(root / name).is_relative_to(places.real(root))
 
 
 def _read(path: Path) -> bytes:

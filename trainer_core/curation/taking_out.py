@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from trainer_core import places
 from trainer_core.curation import contents, gathering
 from trainer_core.curation.journal import Change, Journal
 from trainer_core.curation.records import Edit
@@ -53,7 +54,7 @@ def set_aside(root: Path, paths: Iterable[str], ending: str = ".txt") -> SetAsid
     if not wanted:
         return None
     leaving = changes(root, wanted, ending)
-    whole = Path(root).resolve()
+    whole = places.real(Path(root))
     beside = whole.with_name(f"{whole.name}{ENDING}")
     made = _linked(root, [change.path for change in leaving], beside)
     edit = None

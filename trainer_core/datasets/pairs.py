@@ -145,7 +145,7 @@ def _files(folder: Path, root: Path) -> list[PurePath]:
     """
     if not places.is_folder(folder):
         raise DatasetError(f"The folder of control images {printable(str(folder))} does not exist.", "Choose another.")
-    if folder.resolve() == root.resolve():
+    if places.real(folder) == places.real(root):
         message = (
             "This is the folder of the images that are trained, so the model would be shown what it has to generate."
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from trainer_core import places
 from trainer_core.datasets import colours, images
 from trainer_core.datasets.masks import write as write_mask
 from trainer_core.datasets.scan import Dataset, DatasetImage
@@ -59,7 +60,7 @@ def stage(
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    if folder.resolve().is_relative_to(dataset.root.resolve()):
+    if places.real(folder).is_relative_to(places.real(dataset.root)):
         raise DatasetError("A run cannot be staged inside the dataset: Easel never writes into that folder.")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):

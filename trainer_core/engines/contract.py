@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core import events
+from trainer_core.child import is_secret
 from trainer_core.engines import audit, option_rules
 from trainer_core.engines.controls_contract import check_controls
 from trainer_core.engines.option_sources import other_values, rendered_tables
@@ -80,11 +81,12 @@ def plan_of(backend: Backend, family: str, method: str, *, sampling: bool = Fals
 
     The model is one file, or a folder if the engine reads this family only from a folder.
     """
-    parts = {part: f"/models/{part}" for part in backend.manifest.families[family].needed_parts(())}
+    claim = backend.manifest.families[family]
+    parts = {part: f"/models/{part}" for part in claim.needed_parts(())}
     plan = plan_for(family, method, parts, sampling=sampling, **values)
-    wants_folder = any(each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN)))
+    is_refused = any(each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE, NOT_KNOWN)))
     values = {"model__path": "/models/base", **values}
-    return plan_for(family, method, parts, sampling=sampling, **values) if wants_folder else plan
+    return plan_for(family, method, parts, sampling=sampling, **values) if is_refused or not claim.single_file else plan
 
 
 def plan_for(
@@ -204,8 +206,8 @@ def _check_command(spec: JobSpec, where: Place) -> None:
 def _check_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         _require(isinstance(name, str) and isinstance(value, str), f"The environment variable {name!r} must be text.")
-        is_secret = re.search(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)$", name)
-        _require(not is_secret, f"{name}: a job must not contain secrets, because it is saved in the run folder.")
+        told = f"{name}: a job must not contain secrets, because it is saved in the run folder."
+        _require(not is_secret(name, value), told)
 
 
 def _check_files(spec: JobSpec) -> None:

@@ -87,7 +87,8 @@ def reason(standings: Sequence[Standing], family: str) -> str:
 def _worse(best: Standing, other: Standing) -> str:
     """In what another engine is worse than the best one, as the part of a sentence."""
     if other.blocks:
-        return f"{other.title} would not start with this plan ({other.blocks.rstrip('.')})"
+        # Its first sentence: the row of the engine has all of them.
+        return f"{other.title} would not start with this plan ({other.blocks.partition('. ')[0].rstrip('.')})"
     if other.files != best.files:
         return f"its files {FILES_SAID[best.files]}, those of {other.title} {FILES_SAID[other.files]}"
     if other.memory != best.memory:

@@ -66,26 +66,53 @@ def why_not(found: Detection, manifest: BackendManifest, variant: str = "") -> s
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
         return f"{manifest.title} does not train {family_title(found.family)}{f': {reason}' if reason else '.'}"
-    variant = variant or variants.likely(found.family or "", found) or found.variant
-    if reason := claim.without.get(variant):
+    variant = variant or variants.likely(found.family or "", found)
+    if reason := claim.without.get(variant or found.variant):
         return reason
     if found.apart and found.variant not in claim.also_trained:
         return found.apart
-    return _misfit(found, claim, manifest.title)
+    return _misfit(found, claim, manifest.title, variant)
 
 
-def _misfit(found: Detection, claim: FamilyClaim, engine: str) -> str:
+def _misfit(found: Detection, claim: FamilyClaim, engine: str, variant: str) -> str:
     """Why an engine that trains the family cannot load the model in this form; "" if it can."""
     if found.layout == "pipeline":
-        return (
-            ""
-            if claim.folders
-            else f"{engine} reads this family from one .safetensors file, not from a diffusers folder."
-        )
+        return "" if claim.folders else needs_file(found.family or "", engine)
     if not claim.single_file:
-        folder = "In a terminal, easel models download OWNER/NAME fetches it from its publisher's repository on the Hugging Face Hub."
-        return f"{engine} reads this family from a diffusers folder, not from a single file. {folder}"
+        return needs_folder(found.family or "", engine, variant, found)
     return _lacks(found, claim) or _odd_names(found, claim, engine)
+
+
+def needs_file(family: str, engine: str) -> str:
+    """The sentences that an engine reads a family only from a single file, and which command lists such files, if any does."""
+    from trainer_core.models import starters
+
+    is_listed = any(each.family == family for each in starters.shipped().values())
+    command = f"easel models starter --family {family}"
+    how = f" In a terminal, {command} lists files that can be downloaded." if is_listed else ""
+    return f"{engine} reads this family from one .safetensors file, not from a diffusers folder.{how}"
+
+
+def needs_folder(family: str, engine: str, variant: str = "", found: Detection | None = None) -> str:
+    """The sentences that an engine reads a family only from a diffusers folder, and how to get the one of its publisher."""
+    from trainer_core.models.families import load_families
+
+    known = load_families().get(family)
+    folders = known.folders if known else {}
+    seen = (found.variant, found.layout) if found and found.family == family else ("", None)
+    alike = known.alike(*seen) if known else ()
+    wanted = [variant] if variant in folders else [each for each in alike if each in folders] or [""]
+    commands = [
+        f"easel models download {repository}{f' ({each})' if len(wanted) > 1 else ''}"
+        for each in wanted
+        for repository in folders.get(each, ())
+    ]
+    how = (
+        f"In a terminal, {' or '.join(commands)} fetches the folder of its publisher."
+        if commands
+        else "In a terminal, easel models download OWNER/NAME fetches a folder, where OWNER/NAME is the repository of its publisher on Hugging Face."
+    )
+    return f"{engine} reads this family from a diffusers folder, not from a single file. {how}"
 
 
 def _lacks(found: Detection, claim: FamilyClaim) -> str:

@@ -21,16 +21,17 @@ def choose(
     statuses: Mapping[str, EngineStatus],
     method: str = "",
     found: Detection | None = None,
+    variant: str = "",
 ) -> Backend | None:
     """The engine for a family by the rule of `engines.preference`; None when none trains it. Hidden engines are never chosen.
 
     Files and memory do not count here, so that the engine does not change while somebody fills in a form. With a `method`, an
     engine that trains the family with it comes before one that does not; with `found`, the recognised model, one that can
-    load it, as it is or renamed.
+    load it, as it is or renamed; `variant` is the one that the user named.
     """
     claiming = {engine.manifest.id: engine for engine in engines if not engine.manifest.hidden}
     known = [
-        standing(engine.manifest, family, statuses.get(name, NOT_KNOWN), method, found)
+        standing(engine.manifest, family, statuses.get(name, NOT_KNOWN), method, found, variant)
         for name, engine in claiming.items()
         if family in engine.manifest.families
     ]
@@ -39,7 +40,12 @@ def choose(
 
 
 def standing(
-    manifest: BackendManifest, family: str, status: EngineStatus, method: str = "", found: Detection | None = None
+    manifest: BackendManifest,
+    family: str,
+    status: EngineStatus,
+    method: str = "",
+    found: Detection | None = None,
+    variant: str = "",
 ) -> preference.Standing:
     """What is known of an engine for a family without looking at files and memory."""
     claim = manifest.families.get(family)
@@ -48,7 +54,7 @@ def standing(
         blocks = f"{manifest.title} does not train {trainable.family_title(family)}."
     elif method and method not in claim.methods:
         blocks = f"{manifest.title} does not train {trainable.family_title(family)} with this method."
-    elif found is not None and (reason := trainable.why_not(found, manifest)):
+    elif found is not None and (reason := trainable.why_not(found, manifest, variant)):
         # A file that is not recognised, or no base model, is not the engine's matter; a copy with other names may be.
         is_its_matter = found.family == family and found.role in trainable.BASES
         blocks = reason if is_its_matter and not parts.renamed_model(found, manifest) else ""

@@ -233,7 +233,7 @@ def remove(engine: str, report: Report = print) -> bool:
         return False
     if folder.is_symlink():
         raise InstallError(
-            f"{engine} was not removed: {folder} is a link to {folder.resolve()}.",
+            f"{engine} was not removed: {folder} is a link to {places.real(folder)}.",
             "In a container, engines of the image are linked. Start an image without it to do without it.",
         )
     refuse_if_used(engine)

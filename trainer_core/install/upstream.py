@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer_core import places
 from trainer_core.child import full_environment
 from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
@@ -70,10 +71,10 @@ def _fetch(upstream: Upstream, target: Path, origin: str, report: Callable[[str]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
         tree = Path(scratch, "tree")
         tree.mkdir()
-        if Path(origin).expanduser().is_dir():
-            _from_folder(upstream, Path(origin).expanduser().resolve(), tree, report)
-        elif Path(origin).expanduser().is_file():
-            archive = Path(origin).expanduser().resolve()
+        if places.typed(origin).is_dir():
+            _from_folder(upstream, places.real(places.typed(origin)), tree, report)
+        elif places.typed(origin).is_file():
+            archive = places.real(places.typed(origin))
             _unpack(upstream, archive, str(archive), tree)
         elif shutil.which("git"):
             _from_address(upstream, origin, Path(scratch), tree)
@@ -116,7 +117,7 @@ def pack(tree: Path, archive: Path) -> None:
 def reachable(upstream: Upstream, source: str | None = None) -> bool:
     """Whether the source code is available now: a folder or archive that exists, or an address that answers within seconds."""
     origin = source or upstream.repository
-    if Path(origin).expanduser().exists():
+    if places.typed(origin).exists():
         return True
     if shutil.which("git"):
         return _git_at(origin, "ls-remote", "--heads", timeout_s=_ANSWER_S) is None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from trainer_core import places
 from trainer_core.errors import InstallError
 from trainer_core.files import read_toml
 from trainer_core.install import unpacking
@@ -161,7 +162,7 @@ def _rank(file: File) -> tuple[bool, bool, bool, int]:
 
 
 def _file(row: Mapping[str, Any]) -> Iterator[File]:
-    address = str(row.get("url") or (Path(row["path"]).resolve().as_uri() if row.get("path") else ""))
+    address = str(row.get("url") or (places.real(Path(row["path"])).as_uri() if row.get("path") else ""))
     sha256 = str((row.get("hashes") or {}).get("sha256", ""))
     if address and sha256:
         name = str(row.get("name") or unquote(urlsplit(address).path.rsplit("/", 1)[-1]))

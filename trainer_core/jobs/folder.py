@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer_core import __version__, places
+from trainer_core.child import is_secret
 from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
@@ -59,7 +60,6 @@ _ADVICE = {
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that do not stand for a byte of a file name."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-_SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
 
 
 class DiskError(JobError):
@@ -83,7 +83,7 @@ class JobFolder:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(1, 1000):
-                path = folder.resolve() / (base if number == 1 else f"{base}-{number}")
+                path = places.real(folder) / (base if number == 1 else f"{base}-{number}")
                 with contextlib.suppress(FileExistsError):
                     # It contains captions and paths of the user.
                     path.mkdir(mode=0o700)
@@ -97,7 +97,7 @@ class JobFolder:
         Raises:
             JobError: it is not a job folder, or a newer Easel created it.
         """
-        folder = cls(Path(path).resolve())
+        folder = cls(places.real(Path(path)))
         if not is_job(folder.path):
             raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
         version = schema_of(folder)
@@ -161,7 +161,8 @@ class JobFolder:
         Raises:
             JobError: a file cannot be written, or the environment of a step contains a secret.
         """
-        if secrets := [name for step in spec.steps for name in step.environment if _SECRET.search(name)]:
+        given = (item for step in spec.steps for item in step.environment.items())
+        if secrets := [name for name, value in given if is_secret(name, value)]:
             raise JobError(
                 f"A job of kind {spec.kind} would write {', '.join(secrets)} into its folder.",
                 "Remove them from its steps: programs inherit secrets from Easel's own environment.",
@@ -198,7 +199,7 @@ def entries_of(where: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError), os.scandir(where) as found:
         for each in found:
             path = Path(each.path)
-            if not (each.is_symlink() and path.resolve().parent == where.resolve()):
+            if not (each.is_symlink() and places.real(path).parent == places.real(where)):
                 yield path
 
 

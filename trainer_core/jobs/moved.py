@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from trainer_core import places
+
 
 class Place:
     """The folder of a job, held open by its supervisor: the handle stays with the folder, wherever it is moved.
@@ -26,7 +28,7 @@ class Place:
     @property
     def now(self) -> Path | None:
         """Where the folder is now; None if it was deleted, or moved on a system that does not tell where."""
-        return next((each for each in (self.path.resolve(), self._named()) if each and self._is_at(each)), None)
+        return next((each for each in (places.real(self.path), self._named()) if each and self._is_at(each)), None)
 
     def keep(self) -> None:
         """Links the path to the folder if the folder was moved. Called several times a second."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft import checks
 from trainer_core.draft.checks.hub import hub_files_are_there
+from trainer_core.draft.checks.parts import kinds_wanted
 from trainer_core.engines import parts, preference, trainable
 from trainer_core.engines.preference import Files, Memory, Standing
 from trainer_core.install import choice, hub_files
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from trainer_core.problems import Problem
 
 NOT_MEASURED = "not measured here"
+NOT_ASKED = "not known until the machine says what it has"
 NOTABLE_BYTES = 1 << 30
 """By how much free memory must change before the table is computed again."""
 HEADINGS = ("Engine", "Files", "Memory", "Speed", "Features lost", "Resume", "Installed")
@@ -42,7 +44,7 @@ HEADINGS = ("Engine", "Files", "Memory", "Speed", "Features lost", "Resume", "In
 class EngineRow:
     """One engine for a job. `files`, `memory`, `speed`, `resume` and `installed` are short texts, "" if it does not train the family.
 
-    `lost` are the settings that would have no effect; `problems` are what the engine says against the plan and its files.
+    `lost` are the settings that would have no effect; `wanted` says of each file that is missing which one is meant and how to get it.
     """
 
     standing: Standing
@@ -53,6 +55,7 @@ class EngineRow:
     lost: tuple[Lost, ...] = ()
     resume: str = ""
     installed: str = ""
+    wanted: tuple[str, ...] = ()
 
     @property
     def lost_text(self) -> str:
@@ -69,7 +72,7 @@ class EngineRow:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the engine would not start, and why each value is lost, as sentences. That it is not installed is in its cell."""
+        """Why the engine would not start, which files it lacks, and why each value is lost, as sentences. That it is not installed is in its cell."""
         lost = [
             f"{one.title} {one.value}: {one.why}"
             for one in self.lost[: switching.SHOWN]
@@ -78,6 +81,7 @@ class EngineRow:
         more = len(self.lost) - switching.SHOWN
         return (
             *filter(None, (self.standing.blocks,)),
+            *self.wanted,
             *lost,
             *([f"{more} more settings are lost."] if more > 0 else []),
         )
@@ -97,7 +101,7 @@ class EngineRow:
             "is_chosen": self.is_chosen,
             "trains": one.trains,
             "why_not": self.why_not,
-            "files": {"rating": one.files, "text": self.files},
+            "files": {"rating": one.files, "text": self.files, "wanted": list(self.wanted)},
             "memory": {"rating": one.memory, "text": self.memory},
             "speed": self.speed,
             "lost": [asdict(each) for each in self.lost],
@@ -139,13 +143,21 @@ def table(bench: Workbench, past: Sequence[Past] = ()) -> EngineTable:
 
 
 def is_same(one: State, other: State) -> bool:
-    """Whether two jobs have the same table: free memory and the free space of a disk always change a little."""
+    """Whether two jobs have the same table on the same machine: free memory and the free space of a disk always change a little."""
     here, there = one.facts.machine, other.facts.machine
+    if _without_free(here) != _without_free(there):
+        return False
     ram = abs(here.free_ram_bytes - there.free_ram_bytes)
     vram = abs(here.accelerator.free_vram_bytes - there.accelerator.free_vram_bytes)
     if max(ram, vram) >= NOTABLE_BYTES or one.engine is not other.engine:
         return False
     return one.draft.layers == other.draft.layers and _lasting(one.facts, there) == _lasting(other.facts, there)
+
+
+def _without_free(machine: Machine) -> Machine:
+    """What a machine is, whatever is free on it now."""
+    cards = tuple(replace(card, free_vram_bytes=0) for card in machine.accelerators)
+    return replace(machine, accelerators=cards, free_ram_bytes=0, disk_bytes=0)
 
 
 def _lasting(facts: Facts, machine: Machine) -> Facts:
@@ -159,27 +171,33 @@ def _row(
 ) -> EngineRow:
     manifest, family = engine.manifest, present.family
     status = present.facts.engine(manifest.id)
-    method = present.draft.text("model.method")
-    standing = choice.standing(manifest, family, status, method, present.facts.detection)
+    method, variant = (present.draft.text(f"model.{name}") for name in ("method", "variant"))
+    standing = choice.standing(manifest, family, status, method, present.facts.detection, variant)
     is_chosen = engine is present.backend
     if not standing.trains:
         blocks = manifest.refused.get(family) or standing.blocks
         return EngineRow(replace(standing, blocks=blocks), is_chosen)
     state = present if is_chosen else reader.with_engine(present, engine)
     against = tuple(_problems_of(engine, state))
-    about_files = [problem for problem in against if _is_about_files(problem, state, engine)]
+    # Also what is said without an engine, such as that the file of a part does not exist.
+    about_files = [problem for problem in state.draft.problems(engine) if _is_about_files(problem, state, engine)]
     stops = [problem for problem in against if problem.severity == "error" and problem not in about_files]
     if stops and not standing.blocks:
         is_mendable = all(problem.fix and problem.fix.assignments for problem in stops)
         standing = replace(standing, blocks=stops[0].message, is_mendable=is_mendable)
-    rating, files = _files(state, engine, about_files)
-    judged, memory = _memory(state, engine, past) if knows_machine else ("unknown", "nothing is known of the machine")
+    rating, files = _files(state, engine, about_files, is_elsewhere=reader.is_elsewhere)
+    judged, memory = _memory(state, engine, past) if knows_machine else ("unknown", NOT_ASKED)
     files_of_job = {setting.path for setting in fields.paths()}
     lost = {one.path: one for one in (*switching.lost(present, state), *switching.unused(state))}
     return EngineRow(
         replace(standing, files=rating, memory=judged),
         is_chosen,
         files=files,
+        wanted=tuple(
+            _wanted(problem)
+            for problem in about_files
+            if problem.severity == "error" and problem.message != standing.blocks and _reads_form(state, engine)
+        ),
         memory=memory,
         speed=_speed(state, engine, past),
         lost=tuple(one for path, one in lost.items() if path not in files_of_job),
@@ -203,27 +221,52 @@ def _is_about_files(problem: Problem, state: State, engine: Backend) -> bool:
     return is_renamed or problem.message in {each.message for each in hub_files_are_there(case)}
 
 
-def _files(state: State, engine: Backend, about: Sequence[Problem]) -> tuple[Files, str]:
+def _reads_form(state: State, engine: Backend) -> bool:
+    """Whether the engine reads the model as it is, or a copy with other tensor names."""
+    found, manifest, variant = state.facts.detection, engine.manifest, state.draft.text("model.variant")
+    if found is None or not trainable.why_not(found, manifest, variant):
+        return True
+    return parts.renamed_model(found, manifest) is not None
+
+
+def _wanted(problem: Problem) -> str:
+    """What a Problem about a file says: the setting, the file that is meant, and how to get it."""
+    known, fix = fields.all_fields().get(problem.path), problem.fix
+    head = f"{known.title} ({problem.path}): " if known else ""
+    how = ""
+    if fix is not None and fix.task is not None:
+        how = f" In a terminal: {fix.task.command}"
+    elif fix is not None:
+        settings = " ".join(f"--set {path}={value}" for path, value in fix.assignments.items())
+        how = f" {fix.label}{f': {settings}' if settings else ''}"
+    return f"{head}{problem.message}{how}"
+
+
+def _files(state: State, engine: Backend, about: Sequence[Problem], *, is_elsewhere: bool = False) -> tuple[Files, str]:
     """Whether the files that an engine needs are at hand, and which ones those are."""
     found, claim = state.facts.detection, state.scope.claim
     if found is None or claim is None:
         return "unknown", "the model is not known yet"
     form = "a diffusers folder" if found.layout == "pipeline" else "one file"
-    if trainable.why_not(found, engine.manifest) and not parts.renamed_model(found, engine.manifest):
+    if not _reads_form(state, engine):
         return "missing", f"missing: the model in a form that it reads; this is {form}"
     known = fields.all_fields()
     needed = {path: known[path].title for path in state.scope.needed_parts()}
     stopped = {problem.path for problem in about if problem.severity == "error"}
-    missing = [title for path, title in needed.items() if path in stopped or not state.draft.text(path)]
-    there = [form, *(title for title in needed.values() if title not in missing)]
-    if missing:
+    absent = {path for path in needed if path in stopped or not state.draft.text(path)}
+    there = [form, *(title for path, title in needed.items() if path not in absent)]
+    if absent:
+        case = checks.Case(state.draft.sketch(), state.facts, engine)
+        # A setting has the same name for several kinds of file, such as the Qwen text encoders.
+        missing = [kinds_wanted(case, known[path].name) or title for path, title in needed.items() if path in absent]
         return "missing", f"missing: {', '.join(missing)}; at hand: {', '.join(there)}"
     model = state.facts.at("model.path", state.draft.text("model.path"))
     if model is not None and model.is_elsewhere:
         return "unknown", f"{', '.join(there)}, on another machine"
     if parts.renamed_model(found, engine.manifest) and "model.path" in stopped:
         return "to fetch", f"to rename: the model; at hand: {', '.join(there)}"
-    rows = _of_hub(state, engine)
+    # What another machine has of the Hub is not known here.
+    rows = () if is_elsewhere else _of_hub(state, engine)
     if not rows:
         return "at hand", f"at hand: {', '.join(there)}"
     facts = state.facts.hub

@@ -90,6 +90,8 @@ def _is_valid(path: Path) -> bool:
 def _target(path: Path) -> str:
     """The target of a symbolic link; "" if it is not one, or cannot be read."""
     try:
-        return str(path.resolve()) if path.is_symlink() else ""
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or not a valid path
+        real = places.real(path)
+        # Only of a loop of links a link remains.
+        return str(real) if path.is_symlink() and not real.is_symlink() else ""
+    except (OSError, ValueError):  # not a valid path
         return ""

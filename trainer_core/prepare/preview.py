@@ -208,7 +208,7 @@ def files_of(run: Run) -> dict[str, str]:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     try:
-        return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+        return places.real(path).is_relative_to(places.real(folder)) and path.is_file()
     except (OSError, ValueError):
         return False
 

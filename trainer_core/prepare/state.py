@@ -66,7 +66,8 @@ class State:
         if self.engine is not None:
             return self.engine
         method, facts = self.draft.text("model.method"), self.facts
-        return choice.choose(self.family, self.engines, facts.engines, method, facts.detection)
+        variant = self.draft.text("model.variant")
+        return choice.choose(self.family, self.engines, facts.engines, method, facts.detection, variant)
 
     @property
     def scope(self) -> Scope:

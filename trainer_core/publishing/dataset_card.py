@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
 from trainer_core.curation import authors, exporting
 from trainer_core.curation.exporting import Preview
 from trainer_core.errors import RunError
@@ -48,7 +49,7 @@ def draft(
             f"Known: {', '.join(model_card.licences())}.",
         )
     seen = seen or exporting.preview(root, ending)
-    name = title or root.resolve().name
+    name = title or places.real(root).name
     front: dict[str, Any] = {
         "pretty_name": without_secrets(printable(name, 200)),
         "task_categories": ["text-to-image"],

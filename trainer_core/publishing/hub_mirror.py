@@ -25,6 +25,7 @@ from trainer_core.jobs.folder import json_text
 from trainer_core.models import hub_repository
 from trainer_core.models.hub_repository import Place
 from trainer_core.publishing import hub
+from trainer_core.publishing.hub_list import files_below
 from trainer_core.publishing.upload import Counted
 from trainer_core.text import printable
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
@@ -32,7 +33,7 @@ from trainer_core.training.mirror import BYTES_A_SECOND, Pace, Pass
 from trainer_core.training.mirror import main as one_pass
 from trainer_core.training.mirror_files import RECORDS, File, files
 from trainer_core.training.mirror_notes import forget, open_log
-from trainer_core.training.mirror_place import MARKER, read_record
+from trainer_core.training.mirror_place import MARKER, MOST_FOLDERS, read_record
 
 RECORD = "mirror-hub.json"
 MOST_FILES, MOST_BYTES = 50, 2 << 30
@@ -143,16 +144,15 @@ def _find(now: _Pass, place: Place) -> None:
     """Finds the folder of this run at a place: that of an earlier pass, or one with nothing in it.
 
     Raises:
-        DownloadError: the folder of an earlier pass has no marker any more, or that of another run.
+        DownloadError: the folder of an earlier pass has no marker any more, or that of another run; or all names are taken.
     """
     if not now.known["targets"]:
         # Before the first marker: if this is ended in between, the next pass knows its own.
         now.run.write(RECORD, now.known)
-    number = 1
-    while True:
+    for number in range(1, MOST_FOLDERS + 1):
         name = now.run.path.name if number == 1 else f"{now.run.path.name}-{number}"
         now.base = f"{place.folder}/{name}/".lstrip("/")
-        now.tree = _tree(now)
+        now.tree = files_below(now.api, now.repo, now.base.rstrip("/"), now.head)
         entry = _entry(now.known["targets"].get(f"{place.repo}/{now.base}"))
         is_marked = _is_marked(now)
         if entry["is_marked"] and not is_marked:
@@ -161,7 +161,11 @@ def _find(now: _Pass, place: Place) -> None:
             now.entry = now.known["targets"][f"{place.repo}/{now.base}"] = entry
             entry["is_marked"] = is_marked
             return
-        number += 1
+    raise DownloadError(
+        f"In {printable(place.uri, 300)} {MOST_FOLDERS} folders with the name of this run belong to others, and nothing was sent.",
+        "Choose another place.",
+        "taken",
+    )
 
 
 def _entry(found: Any) -> dict[str, Any]:
@@ -196,18 +200,6 @@ def _not_ours(now: _Pass) -> DownloadError:
         f"Choose another place. If you deleted it, delete {RECORD} in the run folder too.",
         "missing",
     )
-
-
-def _tree(now: _Pass) -> dict[str, Any]:
-    """The files of the run's folder by their paths in the repository."""
-    from huggingface_hub import RepoFile
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        found = now.api.list_repo_tree(now.repo, now.base.rstrip("/"), recursive=True, revision=now.head)
-        return {each.path: each for each in found if isinstance(each, RepoFile)}
-    except EntryNotFoundError:
-        return {}
 
 
 def _proof(found: Any) -> str:
@@ -291,7 +283,7 @@ def _commit(now: _Pass, waiting: list[_Sent]) -> None:
         now.repo, operations, commit_message=f"Mirror {now.run.path.name}", num_threads=1, parent_commit=now.head
     )
     now.head = made.oid
-    now.tree = _tree(now)
+    now.tree = files_below(now.api, now.repo, now.base.rstrip("/"), now.head)
     now.entry["is_marked"] = _is_marked(now)
     for each in waiting:
         _prove(now, each)

@@ -24,7 +24,7 @@ from trainer_core.training.folder import MIRROR_LOG, RunFolder
 from trainer_core.training.mirror import BYTES_A_SECOND, Pace, Pass
 from trainer_core.training.mirror_files import RECORDS, files
 from trainer_core.training.mirror_notes import open_log
-from trainer_core.training.mirror_place import MARKER, read_record
+from trainer_core.training.mirror_place import MARKER, MOST_FOLDERS, read_record
 
 RECORD = "mirror-bucket.json"
 _LARGEST_BYTES = 1 << 16
@@ -101,14 +101,13 @@ def _folder(run: RunFolder, bucket: Bucket, prefix: str, known: dict[str, Any]) 
     """The folder of this run below `prefix`, with "/" at its end, and what is in it: that of an earlier pass, or one with nothing in it.
 
     Raises:
-        RemoteError: the folder of an earlier pass has no marker any more, or that of another run.
+        RemoteError: the folder of an earlier pass has no marker any more, or that of another run; or all names are taken.
     """
     if not known["targets"]:
         # Before the first marker: if this is ended in between, the next pass knows its own.
         run.write(RECORD, known)
-    number = 1
     targets, mark = known["targets"], {"id": known["id"], "run": known["run"]}
-    while True:
+    for number in range(1, MOST_FOLDERS + 1):
         name = run.path.name if number == 1 else f"{run.path.name}-{number}"
         base = f"{prefix.rstrip('/')}/{name}/".lstrip("/")
         if bucket.uri(base) in targets:
@@ -121,7 +120,11 @@ def _folder(run: RunFolder, bucket: Bucket, prefix: str, known: dict[str, Any]) 
             targets[bucket.uri(base)] = rows
             run.write(RECORD, known)
             return base, rows
-        number += 1
+    raise RemoteError(
+        f"In {printable(bucket.uri(prefix), 300)} {MOST_FOLDERS} folders with the name of this run belong to others, and nothing was sent.",
+        "Choose another place.",
+        "taken",
+    )
 
 
 def _is_marked(bucket: Bucket, base: str, mark: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.curation import gathering, selections
 from trainer_core.errors import RemoteError
 from trainer_core.remote import addresses
@@ -104,7 +105,7 @@ def upload(bucket: Bucket, root: Path, prefix: str, found: Contents, *, replaces
 
 def _fits(root: Path, name: str, left: list[tuple[str, str]]) -> bool:
     """Whether a file can be uploaded; the reason is added to `left` if not."""
-    if not (root / name).resolve().is_relative_to(root.resolve()):
+    if not places.real(root / name).is_relative_to(places.real(root)):
         left.append((printable(name, 200), LEADS_OUT))
         return False
     try:

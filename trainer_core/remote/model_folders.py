@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
 from trainer_core.errors import RemoteError
 from trainer_core.files import from_table
 from trainer_core.remote import addresses, strict_json
@@ -243,7 +244,7 @@ def _made_inside(top: Path, path: str) -> None:
     """Makes the folder for a file. No link leads out: a request before this one may have been anything."""
     folder = (top / path).parent
     folder.mkdir(parents=True, exist_ok=True)
-    if not folder.resolve().is_relative_to(top.parent.resolve()):
+    if not places.real(folder).is_relative_to(places.real(top.parent)):
         raise RemoteError(f"{printable(str(folder), 300)} is a link that leads out of its folder.", "", "content")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.errors import RemoteError, wrong_use
 from trainer_core.remote import addresses, credentials, storage
 from trainer_core.remote.credentials import Settings
@@ -41,7 +42,7 @@ def opened(where: str = "", values: Settings | None = None, work: storage.Work |
             hint = f"Name the place with --at, or set {BUCKET_NAME}. {credentials.where_to_set(BUCKET_NAME)}"
             raise RemoteError(message, hint, "setting")
     if "://" not in where:
-        folder = Path(where).expanduser().absolute()
+        folder = places.typed(where).absolute()
         if not folder.is_dir():
             message = f"There is no folder {printable(str(folder), 300)}."
             raise wrong_use(RemoteError(message, f"Name the folder that contains {ROOT}.", "missing"))

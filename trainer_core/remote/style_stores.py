@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from trainer_core import places
 from trainer_core.errors import RemoteError
 from trainer_core.files import open_own, write_whole
 from trainer_core.remote.storage.bucket import Bucket
@@ -96,7 +97,7 @@ class LocalStore:
 
     def _inside(self, path: str) -> Path:
         file = self._root / path
-        if not file.parent.resolve().is_relative_to(self._root.resolve()):
+        if not places.real(file.parent).is_relative_to(places.real(self._root)):
             raise RemoteError(f"{printable(str(file), 300)} leads out of the folder.", "", "content")
         return file
 

@@ -22,6 +22,7 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.models import tokens
+from trainer_core.models.families import load_families
 
 KIND = "hub-files"
 KEEPS = (
@@ -39,10 +40,11 @@ PHASES = ("Making ", "Downloading ")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The engine and the family whose files are fetched."""
+    """The engine and the family whose files are fetched, and the variant; "" fetches those of all its variants."""
 
     engine: str
     family: str
+    variant: str = ""
 
 
 def start(settings: Settings) -> Job:
@@ -50,7 +52,7 @@ def start(settings: Settings) -> Job:
 
     Raises:
         BackendError: there is no such engine.
-        InstallError: the engine does not train this family.
+        InstallError: the engine does not train this family, or there is no such variant.
         JobError: the job cannot be started.
     """
     _check(settings)
@@ -65,6 +67,10 @@ def _check(settings: Settings) -> None:
     if settings.family not in table.families:
         known = ", ".join(sorted(table.families))
         raise InstallError(f"{table.title} does not train {settings.family!r:.60}.", f"It trains: {known}.")
+    family = load_families()[settings.family]
+    if settings.variant and settings.variant not in family.variants:
+        known = ", ".join(family.variants) or "none"
+        raise InstallError(f"{family.title} has no variant {settings.variant!r:.60}.", f"It has: {known}.")
 
 
 def run(settings: Settings) -> Mapping[str, str]:
@@ -76,14 +82,15 @@ def run(settings: Settings) -> Mapping[str, str]:
     _check(settings)
     table = manifest.read(settings.engine)
     token = tokens.find("huggingface")
-    rows = hub_files.missing(table, settings.family)
+    rows = hub_files.missing(table, settings.family, settings.variant)
     hub_files.bring_all(rows, table, own_program.report, token.header() if token else None)
-    if left := hub_files.missing(table, settings.family):
+    if left := hub_files.missing(table, settings.family, settings.variant):
         raise InstallError(
             f"After the fetching, {left[0].title} is still not where the engine looks.",
             "Report this as a fault of Easel.",
         )
-    folders = sorted({str(hub_files.folder_of(table.hub[name])) for name in table.families[settings.family].hub_of("")})
+    needed = table.families[settings.family].hub_of(settings.variant)
+    folders = sorted({str(hub_files.folder_of(table.hub[name])) for name in needed})
     for folder in folders:
         own_program.report(f"Ready: {folder}")
     return {"path": folders[0] if folders else ""}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.engines.seam import ArtefactPattern, Artefacts
 from trainer_core.events import Checkpoint, Sample
 
@@ -51,7 +52,7 @@ class ArtefactWatch:
 
 def matching(output: Path, pattern: ArtefactPattern) -> list[tuple[Path, re.Match[str]]]:
     """The artefacts of a pattern and the matches of their names, sorted by step and name; all are inside the output folder."""
-    inside = output.resolve()
+    inside = places.real(output)
     found = (
         (path, re.search(pattern.pattern, path.relative_to(output).as_posix())) for path in output.glob(pattern.glob)
     )
@@ -92,7 +93,7 @@ def _number(match: re.Match[str], name: str) -> int:
 
 def _is_artefact(path: Path, inside: Path) -> bool:
     """Whether a path is a file, or a folder with a model; a link must not lead out of the output folder."""
-    if not path.resolve().is_relative_to(inside):
+    if not places.real(path).is_relative_to(inside):
         return False
     return path.is_file() or (path / INDEX).is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
 

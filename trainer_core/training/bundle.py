@@ -192,7 +192,7 @@ def _private(folder: JobFolder, data: dict[str, Any]) -> Private:
     found.texts |= {text.replace("{trigger}", trigger) for text in set(found.texts)}
     folders = [folder.path / "dataset", folder.path / "class_images", *folder.path.glob("subset_*")]
     named = _dataset_folders(dataset) if isinstance(dataset, dict) else ()
-    folders += [Path(each).expanduser() for each in named if isinstance(each, str) and each]
+    folders += [places.typed(each) for each in named if isinstance(each, str) and each]
     for images in folders:
         for path in _files(images):
             if path.suffix.lower() in _IMAGE_FILES:

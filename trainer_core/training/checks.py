@@ -63,7 +63,7 @@ def _check_folders(plan: TrainingPlan) -> None:
                 "Choose another folder.",
             )
     mirror = _resolved(mirrored)
-    if mirror and mirror.is_relative_to(places.runs().resolve()):
+    if mirror and mirror.is_relative_to(places.real(places.runs())):
         raise RunError(
             f"Nothing can be mirrored to {printable(plan.output.mirror_to, 200)}: it is the folder of the runs, or inside it.",
             "Choose another folder.",

@@ -8,6 +8,7 @@ run folder itself stays private.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.errors import RunError
 from trainer_core.text import printable
 
@@ -107,7 +109,9 @@ def _place_file(source: Path, target: Path) -> Path:
     scratch = _scratch(target)
     try:
         # A hard link to a symbolic link would point into the run folder.
-        source = source.resolve()
+        source = places.real(source)
+        if source.is_symlink():
+            raise OSError(errno.ELOOP, f"{printable(source.name, 100)} is a link that leads to itself")
         if _linked(source, target):
             target.chmod(_usual_mode(target))
         else:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from trainer_core import places
 from trainer_core.errors import RunError
 from trainer_core.files import set_aside
 from trainer_core.jobs.alone import alone
@@ -112,7 +113,7 @@ def check_name(folder: JobFolder, name: str) -> None:
     if plain == NEWEST:
         raise RunError(f"{NEWEST!r} stands for the run that was started last.", advice)
     for path in sorted(entries_of(folder.path.parent)):
-        if path.resolve() == folder.path.resolve() or not is_job(path):
+        if places.real(path) == places.real(folder.path) or not is_job(path):
             continue
         if read(JobFolder(path)).name == plain:
             raise RunError(f"The run {path.name} has this name already.", advice)

@@ -27,6 +27,8 @@ from trainer_core.training.folder import RunFolder
 
 RECORD = "mirror.json"
 MARKER = ".easel-mirror.json"
+MOST_FOLDERS = 50
+"""Online, so many folders with the name of the run may belong to others before a place is given up."""
 _ID = re.compile("[0-9a-f]{32}")
 _NOT_OURS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL})
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.training import artefacts
 from trainer_core.training.folder import RunFolder
@@ -28,6 +29,6 @@ def newest_sample(folder: RunFolder) -> Path | None:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     try:
-        return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+        return places.real(path).is_relative_to(places.real(folder)) and path.is_file()
     except (OSError, ValueError):
         return False

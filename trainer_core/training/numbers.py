@@ -41,7 +41,7 @@ def of_new(folder: Path, about: Mapping[str, Any]) -> dict[str, int]:
         OSError: the numbers cannot be written.
     """
     key = key_of(about)
-    if not key or folder.parent.resolve() != places.runs().resolve():
+    if not key or places.real(folder.parent) != places.real(places.runs()):
         return {}
     with alone(places.home()):
         highest = _settled(key) + 1

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.datasets.stage import ALWAYS_WRITTEN
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.manifest import BackendManifest
@@ -105,7 +106,7 @@ def checkpoints(before: RunFolder, after: RunFolder, pattern: ArtefactPattern, s
             for file in _files(path) if path.is_dir() else [path]:
                 target = after.output / file.relative_to(before.output)
                 if not target.exists():
-                    _link(file.resolve(), target)
+                    _link(places.real(file), target)
 
 
 def state(found: Path, before: RunFolder, after: RunFolder, pattern: StatePattern, step: int) -> Path:

@@ -124,8 +124,9 @@ def inside(folder: Path, relative: str) -> Path | None:
     """The path of a file in a folder; None if it leads out of it."""
     path = folder / relative
     try:
-        return path if path.resolve().is_relative_to(folder.resolve()) else None
-    except (OSError, ValueError, RuntimeError):
+        real = places.real(path)
+        return path if real.is_relative_to(places.real(folder)) and not real.is_symlink() else None
+    except (OSError, ValueError):
         return None
 
 

@@ -189,5 +189,5 @@ def _absolute(text: str) -> str:
 
 def _followed(text: str) -> str:
     path = places.typed(text).absolute()
-    target = path.resolve()
+    target = places.real(path)
     return str(target if target.suffix == path.suffix else path)

@@ -189,10 +189,10 @@ def size_bytes(folder: Path) -> int:
 
 def _deletable(path: Path) -> Run:
     """The run in a folder, if it may be deleted now."""
-    runs = places.runs().resolve()
+    runs = places.real(places.runs())
     # Not resolved: a link in the folder of runs would lead to a folder elsewhere.
     plain = Path(os.path.abspath(path))  # noqa: PTH100 - Path has no equivalent that leaves links alone
-    is_inside = plain.parent.resolve() == runs and not plain.is_symlink() and plain.is_dir()
+    is_inside = places.real(plain.parent) == runs and not plain.is_symlink() and plain.is_dir()
     if not is_inside or ".." in Path(path).parts:
         raise RunError(f"{path} is not a run folder in {runs}.", "`easel runs history` shows the runs.")
     try:
@@ -228,7 +228,7 @@ def _delivered(run: Run) -> list[Path]:
     inside = run.folder.path
     listed = (*(run.result or {}).get("outputs", ()), *run.folder.delivered.values())
     found = dict.fromkeys(map(Path, listed))
-    return [file for file in found if places.is_there(file) and not file.resolve().is_relative_to(inside)]
+    return [file for file in found if places.is_there(file) and not places.real(file).is_relative_to(inside)]
 
 
 def _recorded(run: Run) -> dict[Path, Path]:
@@ -239,7 +239,7 @@ def _recorded(run: Run) -> dict[Path, Path]:
         return {}
     inside = run.folder.path
     places_ = {one.saved.path: one.saved.delivered for one in found if one.saved.delivered is not None}
-    return {file: place for file, place in places_.items() if not place.resolve().is_relative_to(inside)}
+    return {file: place for file, place in places_.items() if not places.real(place).is_relative_to(inside)}
 
 
 def _is_still(file: Path, place: Path | None) -> bool:

@@ -238,5 +238,5 @@ def refuse_deleted(run: Run) -> None:
 
 def refuse_own_folder(run: RunFolder, target: Path) -> None:
     """Refuses a folder inside the run folder: what lies there disappears with the run."""
-    if target.resolve().is_relative_to(run.path.resolve()):
+    if places.real(target).is_relative_to(places.real(run.path)):
         raise RunError(f"{target} is inside the run folder.", "Choose another folder.")

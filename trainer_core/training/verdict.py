@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
@@ -97,6 +98,6 @@ def _label(job: Job, file: Path) -> str:
         copies = job.folder.plan.get("output", {}).get("copy_to", "") if isinstance(job, Run) else ""
     except JobError:
         copies = ""
-    if copies and file.parent == Path(copies).expanduser():
+    if copies and file.parent == places.typed(copies):
         return "Copied to"
     return "File" if file.suffix == SUFFIX else "Folder"

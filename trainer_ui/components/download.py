@@ -110,7 +110,7 @@ def linked(path: Path) -> str:
     if root is None:
         return ""
     try:
-        relative = path.resolve().relative_to(root.resolve())
+        relative = places.real(path).relative_to(places.real(root))
     except (ValueError, OSError):
         return ""
     return "" if any(part.startswith(".") for part in relative.parts) else relative.as_posix()

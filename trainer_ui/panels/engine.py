@@ -43,8 +43,8 @@ class EnginePanel:
         self.use: Button | None = None
         self.compared: EngineTable | None = None
         """The table that is shown."""
-        self._compared_for: tuple[State, tuple[Past, ...]] | None = None
-        """The job and the past runs that the table is for."""
+        self._compared_for: tuple[State, tuple[Past, ...], tuple[bool, bool]] | None = None
+        """What the table is for: the job, the past runs, and whether it trains elsewhere, on a machine that is known."""
 
     def _content(self) -> list[Widget]:
         self.back, self.use = Button(classes=("easel-small",)), Button(classes=("easel-small",))
@@ -109,10 +109,11 @@ class EnginePanel:
             return
         from trainer_core.prepare import engine_rows
 
-        state, past, known = self.session.bench.state, self.session.past, self._compared_for
-        if known is None or known[1] is not past or not engine_rows.is_same(known[0], state):
-            self.compared = engine_rows.table(self.session.bench, past) if state.family else None
-            self._compared_for = state, past
+        bench, past, known = self.session.bench, self.session.past, self._compared_for
+        state, where = bench.state, (bench.reader.is_elsewhere, bench.is_known)
+        if known is None or known[1] is not past or known[2] != where or not engine_rows.is_same(known[0], state):
+            self.compared = engine_rows.table(bench, past) if state.family else None
+            self._compared_for = state, past, where
         table = self.compared
         self.table.show_table(table)
         self.proposes.show_text(table.reason if table is not None else "")

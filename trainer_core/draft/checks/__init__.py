@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     model.model_is_no_blind_link,
     model.files_are_safetensors,
     model.folders_are_read,
+    model.single_files_are_read,
     parts.parts_are_there,
     parts.parts_are_what_they_should_be,
     model.paths_are_readable_by_engines,

@@ -46,6 +46,16 @@ def controls_suit_the_model(case: Case) -> Iterator[Problem]:
             yield Problem(LIST, "error", message, _changing(case, folder, dict.fromkeys(lost, "")))
 
 
+def captions_are_instructions(case: Case) -> bool:
+    """Whether the captions say what an edit does: the model is shown control images, or is one that edits images."""
+    plan, claim = case.plan, case.claim
+    if any(folder.controls_given for folder in plan.folders):
+        return True
+    if claim is None or plan.model.method not in claim.methods:
+        return False
+    return claim.cell(plan.model.method).controls_of(_variant(case)).least > 0
+
+
 def _variant(case: Case) -> str | None:
     """The variant that is trained: the one in the plan, which the user or the name of the file says, or that of the header."""
     detection = case.facts.detection

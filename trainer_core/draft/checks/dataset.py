@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.catalog import methods
 from trainer_core.draft.checks.case import Case
+from trainer_core.draft.checks.controls import captions_are_instructions
 from trainer_core.draft.checks.subsets import in_each
 from trainer_core.engines import batches
 from trainer_core.plan import fields, more_folders
@@ -50,10 +51,14 @@ def trigger_is_good(case: Case) -> Iterator[Problem]:
         # The word in the name of a folder such as 10_elena is what sd-scripts itself uses in place of captions.
         named = facts.dataset.repeats.word if facts.dataset and facts.dataset.repeats else ""
         fix = Fix(f"Use {named}", {"dataset.trigger": named}) if named else None
-        if without:
+        is_edit = captions_are_instructions(case)
+        if without and is_edit:
+            message = f"{without} of {len(images)} images have no caption, which says what the edit does."
+            yield Problem("dataset.path", "error", f"{message} Write one beside each of them.")
+        elif without:
             message = f"{without} of {len(images)} images have no caption, and there is no trigger word to use instead."
             yield Problem("dataset.trigger", "error", f"{message} Set a trigger word, or write captions.", fix)
-        else:
+        elif not is_edit:
             message = "There is no trigger word, so no word turns the result on: it slightly changes every image."
             yield Problem("dataset.trigger", "warning", message, fix)
     elif trigger.lower() in GENERIC_TRIGGERS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer_core.draft.checks.case import Case
+from trainer_core.models import variants
 from trainer_core.problems import Fix, Problem, Task
 from trainer_core.text import size
 
@@ -40,7 +41,10 @@ def _fix(case: Case, can_be_had: bool, them: str) -> Fix:
     """The work that brings the files, if it can be done here; else what the user can do."""
     assert case.backend is not None
     engine, family = case.backend.manifest.id, case.plan.model.family
-    task = Task(TOOL, {"engine": engine, "family": family}, "")
+    variant = case.plan.model.variant or variants.likely(family, case.facts.detection)
+    # Where it makes no difference, the command stays short.
+    differs = case.claim is not None and bool(case.claim.variant_hub)
+    task = Task(TOOL, {"engine": engine, "family": family, **({"variant": variant} if variant and differs else {})}, "")
     if can_be_had:
         return Fix(FETCH, task=task)
     return Fix(

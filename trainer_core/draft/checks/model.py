@@ -208,9 +208,23 @@ def folders_are_read(case: Case) -> Iterator[Problem]:
         and seen.text
         and seen.is_folder
     ):
-        message = (
-            "This engine reads models of this family from a .safetensors file, not from a folder. Choose the file."
-        )
+        title = case.backend.manifest.title if case.backend else "This engine"
+        yield Problem("model.path", "error", trainable.needs_file(case.plan.model.family, title))
+
+
+def single_files_are_read(case: Case) -> Iterator[Problem]:
+    """The engine reads this family from a single file, if the model is one; an engine that does not declares `single_file = false`.
+
+    Of a file that was recognised as a model of the family, `model_is_trained_as_its_family` says it.
+    """
+    claim, found, seen, engine = case.claim, case.facts.detection, case.at("model.path"), case.backend
+    if claim is None or claim.single_file or seen is None or not seen.text or seen.is_folder or engine is None:
+        return
+    family = case.plan.model.family
+    if found is not None and found.family == family and found.role in trainable.BASES:
+        return
+    if seen.exists or (seen.is_elsewhere and seen.text.lower().endswith(".safetensors")):
+        message = trainable.needs_folder(family, engine.manifest.title, case.plan.model.variant)
         yield Problem("model.path", "error", message)
 
 
@@ -223,7 +237,8 @@ def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
         reason := trainable.why_not(detection, engine, case.plan.model.variant)
     ):
         fix = _renamed_model(case, detection, engine)
-        message = f"{engine.title} does not train this model. {reason}"
+        # A reason that names the engine is a sentence of its own.
+        message = reason if reason.startswith(engine.title) else f"{engine.title} does not train this model. {reason}"
         yield Problem("model.path", "error", message, fix)
 
 

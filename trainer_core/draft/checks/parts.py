@@ -34,7 +34,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
         elif claim is None:
             continue
         elif not value and part in needed:
-            message = f"This model needs {_wanted(case, part) or title} as a separate file, and none is set."
+            message = f"This model needs {kinds_wanted(case, part) or title} as a separate file, and none is set."
             if (fix := _from_model(case, part)) is None:
                 message += _get(case, part)
             elif fix.task is not None and case.backend is not None:
@@ -82,7 +82,7 @@ def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
             )
 
 
-def _wanted(case: Case, part: str) -> str:
+def kinds_wanted(case: Case, part: str) -> str:
     """The kinds of file that fit a part of this model; "" if unknown."""
     from trainer_core.models.families import load_families
 

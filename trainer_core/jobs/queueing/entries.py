@@ -262,7 +262,7 @@ def _can_start(entry: Entry) -> bool:
 def waits(path: Path) -> bool:
     """Whether the job in a folder waits in the queue: it is one of its runs, and nobody begins to start it."""
     try:
-        entry = read().entry(path.name) if path.parent == places.runs().resolve() else None
+        entry = read().entry(path.name) if path.parent == places.real(places.runs()) else None
     except JobError:
         return False
     return entry is not None and not entry.taken

@@ -31,7 +31,7 @@ def add(paths: Sequence[Path]) -> Queue:
         known, added = change.queue, []
         for path in paths:
             job = Job.attach(path)
-            if job.folder.path.parent != places.runs().resolve():
+            if job.folder.path.parent != places.real(places.runs()):
                 raise JobError(f"{path} is not in {places.runs()}.", "The queue starts only runs of that folder.")
             if known.entry(job.name) is None:
                 if job.state is not JobState.PREPARED:

@@ -32,7 +32,8 @@ class ModelFamily:
     `resolution` is the side of the square images that it was trained on, in pixels, 0 if unknown;
     `own_resolutions` are those of variants or prediction types. `markers` maps the key of an empty tensor to the prediction that it marks. `parts` are the companion
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
-    variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. `samples` are values of the sample settings that its
+    variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. `folders` are
+    the repositories on Hugging Face with the publisher's diffusers folder of each variant, "" where there are no variants. `samples` are values of the sample settings that its
     models are made for, `distilled_samples` those of models that are distilled to few steps: named so, or of a variant in `distilled`. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
     so that its models are not mistaken for another family.
     """
@@ -51,6 +52,7 @@ class ModelFamily:
     own_parts: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
     distilled_samples: Mapping[str, float] = field(default_factory=dict)
     distilled: tuple[str, ...] = ()
@@ -122,11 +124,21 @@ def _family(table: dict[str, Any]) -> ModelFamily:
         raise ValueError("it has no signatures")
     parts = _parts(table.pop("parts", {}))
     own = {variant: _parts(kinds) for variant, kinds in table.pop("own_parts", {}).items()}
-    twins, edits = (
-        {variant: tuple(others) for variant, others in table.pop(key, {}).items()} for key in ("twins", "edits")
+    twins, edits, folders = (
+        {variant: tuple(others) for variant, others in table.pop(key, {}).items()}
+        for key in ("twins", "edits", "folders")
     )
-    family = ModelFamily(**_frozen(table), signatures=signatures, parts=parts, own_parts=own, twins=twins, edits=edits)
-    if unknown := {*own, *twins, *edits, *family.distilled} - {*family.variants}:
+    family = ModelFamily(
+        **_frozen(table),
+        signatures=signatures,
+        parts=parts,
+        own_parts=own,
+        twins=twins,
+        edits=edits,
+        folders=folders,
+    )
+    named = {*own, *twins, *edits, *family.distilled, *folders} - {""}
+    if unknown := named - {*family.variants}:
         raise ValueError(f"it says something of {min(unknown)!r}, which is not one of its variants")
     return family
 

@@ -131,7 +131,7 @@ def _sorted_out(
     for entry in entries:
         kind = kind_of(entry)
         if kind not in order:
-            if _is_named(entry, (setting, *order)):
+            if _could_be(entry, kinds) and _is_named(entry, (setting, *order)):
                 others.append(PassedOver(setting, entry, _other_kind(entry, parts)))
         elif reason := _unusable(entry):
             others.append(PassedOver(setting, entry, reason))
@@ -206,6 +206,14 @@ def _why_other(entry: Entry, best: Entry, parts: Mapping[str, Part], family: str
     if _format_rank(entry, kind) != _format_rank(best, kind) and entry.found and best.found:
         return f"{instead}: {best.found.dtype} is preferred to {entry.found.dtype}."
     return f"{instead}: it is newer."
+
+
+def _could_be(entry: Entry, kinds: Sequence[Part]) -> bool:
+    """Whether a file could have been meant as one of these parts: it is of the same role, or what it is could not be seen.
+
+    Names of families are in the names of most of their files, also of models, LoRAs and VAEs, which nobody takes for a text encoder.
+    """
+    return entry.role in {"unknown", *(kind.role for kind in kinds)}
 
 
 def _is_named(entry: Entry, names: Iterable[str]) -> bool:

@@ -48,7 +48,7 @@ class Mounts:
         typed = places.typed(text).absolute()
         if self._is_shared:
             return str(typed)
-        source = typed.resolve()
+        source = places.real(typed)
         if source not in self._found:
             # A folder of its own: the name alone can say something, such as how often images are repeated. In the cache of the
             # Hub only the link has the ending.
@@ -118,6 +118,10 @@ def _mount(source: Path, target: PurePosixPath, setting: str) -> Mount:
             if not os.access(source, os.R_OK):
                 raise RemoteError(f"{setting}: {shown} cannot be read.", "Check its permissions.", "missing")
             return Mount(source, target, source.stat().st_size, is_folder=False)
+        if source.is_symlink():
+            raise RemoteError(
+                f"{setting}: {shown} is a link that leads to itself.", "Correct the path in the plan.", "missing"
+            )
         if not source.is_dir():
             raise RemoteError(f"{setting}: there is no {shown}.", "Correct the path in the plan.", "missing")
         sizes, links, ignores = 0, 0, False

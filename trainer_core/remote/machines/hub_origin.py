@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
+
 LEAST_BYTES = 64 << 20
 """Smaller files are sent: that is quicker than to ask the Hub for them."""
 _REPO = re.compile(r"models--([A-Za-z0-9][\w.-]*)--([A-Za-z0-9][\w.-]*)", re.ASCII)
@@ -32,7 +34,7 @@ def origin(path: Path, sha256: str, size: int) -> HubOrigin | None:
     In the cache a large file is named after its SHA-256, and a link in the folder of a commit leads to it.
     Source: huggingface_hub documentation, "Understand caching".
     """
-    if size < LEAST_BYTES or path.resolve().name != sha256:
+    if size < LEAST_BYTES or places.real(path).name != sha256:
         return None
     parts = path.absolute().parts
     for place, part in enumerate(parts[:-3]):

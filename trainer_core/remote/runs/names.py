@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from trainer_core import places
 from trainer_core.engines.seam import Artefacts
 
 OUTPUT = "output"
@@ -56,9 +57,9 @@ def place(run: Path, name: str) -> Path | None:
     """
     target = run / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink() or not target.parent.resolve().is_relative_to((run / OUTPUT).resolve()):
+    if target.is_symlink() or not places.real(target.parent).is_relative_to(places.real(run / OUTPUT)):
         return None
-    return target if (run / OUTPUT).resolve() == run.resolve() / OUTPUT else None
+    return target if places.real(run / OUTPUT) == places.real(run) / OUTPUT else None
 
 
 def _with_parents(name: str) -> Iterator[PurePosixPath]:

@@ -237,7 +237,7 @@ def _prepared(request: Request, folder: Path) -> Run:
 @contextlib.contextmanager
 def _made(folder: Path, id: str) -> Iterator[RunFolder]:  # noqa: A002 - as above
     """The new folder of a run; it is removed if the run cannot be prepared."""
-    made = RunFolder((folder / id).resolve())
+    made = RunFolder(places.real(folder / id))
     with writing(folder):
         made.path.mkdir(mode=0o700)
     with contextlib.ExitStack() as undo:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from trainer_core import places
 from trainer_core.errors import RemoteError
 from trainer_core.remote import addresses
 from trainer_core.remote.storage.bucket import Bucket
@@ -183,6 +184,6 @@ def _check_inside(folder: Path, target: Path) -> None:
     parent = target.parent
     while not os.path.lexists(parent):
         parent = parent.parent
-    if not parent.resolve().is_relative_to(folder.resolve()):
+    if not places.real(parent).is_relative_to(places.real(folder)):
         message = f"{printable(str(parent), 300)} is a link that leads out of the folder. Nothing was downloaded."
         raise RemoteError(message, "Remove the link, or choose another folder.", "content")

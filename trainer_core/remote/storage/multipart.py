@@ -141,7 +141,7 @@ def _unfinished(bucket: Bucket, key: str, note: Path) -> tuple[str, dict[int, st
             page = bucket.ask("list_parts", key, UploadId=upload_id, **marker)
             found |= {int(part["PartNumber"]): part["ETag"] for part in page.get("Parts", ())}
             following = int(page.get("NextPartNumberMarker") or 0)
-            if not page.get("IsTruncated") or following <= marker.get("PartNumberMarker", 0):
+            if not page.get("IsTruncated") or not marker.get("PartNumberMarker", 0) < following <= MOST_PIECES:
                 return upload_id, found
             marker = {"PartNumberMarker": following}
     except RemoteError as error:

@@ -7,7 +7,7 @@ import binascii
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from trainer_core.text import printable
 
 SHA256 = "sha256"
 """The name under which Easel stores the SHA-256 of a file with its object, in hexadecimal digits."""
+MOST_PAGES = 10_000
+"""Of 1,000 objects each: a list with more does not end. Source: the interface of S3, ListObjectsV2."""
 _READ_BYTES = 4 << 20
 _WITHOUT_REASON = frozenset({"400", "403"})
 """What a storage answers to HEAD: such an answer has no text, and so no code."""
@@ -76,23 +78,9 @@ def items(bucket: Bucket, prefix: str = "") -> Iterator[Item]:
     Raises:
         RemoteError: the storage refuses it, or sends a list that does not end.
     """
-    seen: set[str] = set()
-    more: dict[str, str] = {}
-    while True:
-        page = bucket.ask("list_objects_v2", Prefix=prefix, **more)
+    for page in _pages(bucket, Prefix=prefix):
         for found in page.get("Contents", ()):
             yield Item(found["Key"], int(found["Size"]), found.get("ETag", ""), found.get("LastModified"))
-        token = page.get("NextContinuationToken", "")
-        if not page.get("IsTruncated") or not token:
-            return
-        if token in seen:
-            raise RemoteError(
-                f"{bucket.service} sends a list of {printable(bucket.uri(prefix), 200)} that does not end.",
-                "",
-                "content",
-            )
-        seen.add(token)
-        more = {"ContinuationToken": token}
 
 
 def folders(bucket: Bucket, prefix: str) -> list[str]:
@@ -101,15 +89,25 @@ def folders(bucket: Bucket, prefix: str) -> list[str]:
     Raises:
         RemoteError: as `items`.
     """
-    found: list[str] = []
+    pages = _pages(bucket, Prefix=prefix, Delimiter="/")
+    return [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+
+
+def _pages(bucket: Bucket, **asked: str) -> Iterator[Mapping[str, Any]]:
+    seen: set[str] = set()
     more: dict[str, str] = {}
-    while True:
-        page = bucket.ask("list_objects_v2", Prefix=prefix, Delimiter="/", **more)
-        found += [each["Prefix"] for each in page.get("CommonPrefixes", ())]
+    while len(seen) < MOST_PAGES:
+        page = bucket.ask("list_objects_v2", **asked, **more)
+        yield page
         token = page.get("NextContinuationToken", "")
-        if not page.get("IsTruncated") or not token or more.get("ContinuationToken") == token:
-            return found
+        if not page.get("IsTruncated") or not token:
+            return
+        if token in seen:
+            break
+        seen.add(token)
         more = {"ContinuationToken": token}
+    where = printable(bucket.uri(asked["Prefix"]), 200)
+    raise RemoteError(f"{bucket.service} sends a list of {where} that does not end.", "", "content")
 
 
 def look(bucket: Bucket, key: str) -> Stored | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
 from trainer_core.errors import EaselError, HeaderError
 from trainer_core.models import detection, header
 from trainer_core.models.families import PREFIXES, load_families
@@ -85,7 +86,7 @@ def _is_component(path: Path) -> bool:
 def _compared(tensors: Mapping[str, Stored], plan: Mapping[str, Any]) -> tuple[int, int | None, list[str], list[str]]:
     """How many tensors were compared with the base model, how many differ, the reason if none does, and notes."""
     try:
-        base = values.stored(header.read(Path(str(section(plan, "model").get("path", ""))).expanduser()))
+        base = values.stored(header.read(places.typed(str(section(plan, "model").get("path", "")))))
     except (EaselError, OSError) as error:
         return 0, None, [], [f"It was not compared with the base model, because that cannot be read: {error}"]
     own, others = _denoiser(tensors), _denoiser(base)

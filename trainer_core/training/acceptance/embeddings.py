@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer_core import places
 from trainer_core.errors import EaselError
 from trainer_core.models import header
 from trainer_core.training.acceptance import values
@@ -93,7 +94,7 @@ def _learnt(
     if not section(plan, "embedding").get("init_word"):
         return None, [], ["It is not known whether the embedding has learnt anything, because it started at random."]
     try:
-        base = values.stored(header.read(Path(str(section(plan, "model").get("path", ""))).expanduser()))
+        base = values.stored(header.read(places.typed(str(section(plan, "model").get("path", "")))))
         words = [tensor for key, tensor in base.items() if key.endswith(WORDS)]
         moved = [_moved(vectors[key], tensors[key], words) for key in vectors]
     except (EaselError, OSError) as error:

@@ -63,9 +63,9 @@ def opened(settings: Settings) -> list[Input]:
     seen: set[Path] = set()
     for each in found:
         for file in each.header.files or (each.path,):
-            if file.resolve() in seen:
+            if places.real(file) in seen:
                 raise WeightsError(f"{shown(file)} is given twice.", "Name each file once.")
-            seen.add(file.resolve())
+            seen.add(places.real(file))
     return found
 
 

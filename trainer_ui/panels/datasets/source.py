@@ -214,7 +214,7 @@ class SourcePanel:
         left = [*refused, *found.left_out]
         words = told(found, len(left))
         with self.session.lock:
-            is_other = self.session.root is None or self.session.root.resolve() != target.resolve()
+            is_other = self.session.root is None or places.real(self.session.root) != places.real(target)
             self.report.show_text(words, "ok")
             self._name((*_listed("Left out", left, ": "), *_listed("Named anew", found.renamed, " is now ")))
             self._is_new = self.is_open = False
