@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.misbehaving import model, part, send, stalls
-from tests.support.page import button, click, markup, on_page, wait_for
+from tests.support.page import button, click, markup, wait_for
 from trainer_core import places, tools
 from trainer_core.errors import EaselError
 from trainer_core.prepare import native

@@ -33,7 +33,8 @@ class ModelFamily:
     `own_resolutions` are those of variants or prediction types. `markers` maps the key of an empty tensor to the prediction that it marks. `parts` are the companion
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
     variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. `samples` are values of the sample settings that its
-    models are made for, `distilled_samples` those of models that are distilled to few steps: named so, or of a variant in `distilled`. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
+    models are made for, `own_samples` those in which a variant differs, and `distilled_samples` those in which models that are distilled
+    to few steps differ: named so, or of a variant in `distilled`. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
     so that its models are not mistaken for another family.
     """
 
@@ -52,6 +53,7 @@ class ModelFamily:
     twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
+    own_samples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     distilled_samples: Mapping[str, float] = field(default_factory=dict)
     distilled: tuple[str, ...] = ()
     is_only_recognised: bool = False
@@ -126,7 +128,7 @@ def _family(table: dict[str, Any]) -> ModelFamily:
         {variant: tuple(others) for variant, others in table.pop(key, {}).items()} for key in ("twins", "edits")
     )
     family = ModelFamily(**_frozen(table), signatures=signatures, parts=parts, own_parts=own, twins=twins, edits=edits)
-    if unknown := {*own, *twins, *edits, *family.distilled} - {*family.variants}:
+    if unknown := {*own, *twins, *edits, *family.own_samples, *family.distilled} - {*family.variants}:
         raise ValueError(f"it says something of {min(unknown)!r}, which is not one of its variants")
     return family
 
