@@ -71,8 +71,7 @@ def _preset_problems(state: State) -> list[Problem]:
     if preset.suits(family, method):
         from trainer_core.prepare import preset_fit
 
-        too_large = preset_fit.shortfall(state)
-        return [too_large] if too_large else []
+        return [each for each in (preset_fit.shortfall(state), preset_fit.sample_note(state)) if each]
     if not preset.suits(family):
         families = " and ".join(preset.families)
         return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
