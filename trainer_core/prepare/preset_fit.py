@@ -31,18 +31,24 @@ Change = tuple[str, Mapping[str, Any]]
 
 def shortfall(state: State) -> Problem | None:
     """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known."""
+    preset, job, message = state.preset, _job(state), sentence(state)
+    if preset is None or job is None or not message:
+        return None
+    has_more = state.facts.machine.accelerator.vram_bytes > preset.vram_gib * GIB
+    return Problem("", "info" if has_more else "warning", message, _fix(state, job, preset.vram_gib))
+
+
+def sentence(state: State) -> str:
+    """What is said of a preset that is too small for this model and engine; "" if it is not, or if nothing is known."""
     preset, job = state.preset, _job(state)
     if preset is None or job is None or _middle(job) <= SHARE * preset.vram_gib:
-        return None
+        return ""
     low, high = memory.vram_gib(job)
     does = "does not fit into" if low > preset.vram_gib else "may not fit into"
-    message = (
+    return (
         f"By the estimate this training {does} the {preset.vram_gib:g} GB that its memory preset is for: it needs {low:.1f} "
         f"to {high:.1f} GiB, the most while {memory.phases(job)[0].name}."
     )
-    has_more = state.facts.machine.accelerator.vram_bytes > preset.vram_gib * GIB
-    severity = "info" if has_more or low <= preset.vram_gib else "warning"
-    return Problem("", severity, message, _fix(state, job, preset.vram_gib))
 
 
 def smaller_samples(state: State) -> dict[str, int]:
