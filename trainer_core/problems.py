@@ -14,16 +14,20 @@ Severity = Literal["error", "warning", "info"]
 class Task:
     """The work of a tool that a fix does first: the tool's id and arguments.
 
-    `setting` gets the path of the file that it makes; "" if the work itself mends the problem.
+    `setting` gets the path of the file that it makes, or a list of files that path in addition; "" if the work itself mends the
+    problem. `typed` is the command that does the same in a terminal, where it is none of `easel tools`.
     """
 
     tool: str
     arguments: Mapping[str, str]
     setting: str
+    typed: str = ""
 
     @property
     def command(self) -> str:
         """The command that does the same in a terminal."""
+        if self.typed:
+            return self.typed
         words = [self.arguments["file"]] if "file" in self.arguments else []
         words += [word for name, text in self.arguments.items() if name != "file" for word in (f"--{name}", text)]
         return f"easel tools {self.tool} {shlex.join(words)}"
@@ -57,6 +61,11 @@ class Fix:
             else:
                 found[path] = value
         return found
+
+
+def download(label: str, link: str, setting: str) -> Fix:
+    """The fix that downloads a model file from a link into Easel's models folder, and sets a setting to its path."""
+    return Fix(label, task=Task("bring", {"link": link}, setting, f"easel models download {shlex.quote(link)}"))
 
 
 @dataclass(frozen=True)

@@ -99,4 +99,17 @@ def mark(session: Session, step: str, value: object = True) -> str:
 def _is_of(session: Session, problem: Problem, step: str) -> bool:
     if problem.path:
         return problem.path.partition(".")[0] in STEPS[step]
-    return step == "memory" and session.forecast is not None and problem in session.forecast.problems()
+    return step == "memory" and (
+        (session.forecast is not None and problem in session.forecast.problems())
+        or (bool(problem.message) and problem.message == too_small(session))
+    )
+
+
+def too_small(session: Session) -> str:
+    """What is said of a memory preset that is too small for the job; "" if it is not. The estimate is needed with a preset only."""
+    state = session.bench.state
+    if state.preset is None or not state.family:
+        return ""
+    from trainer_core.prepare import preset_fit
+
+    return preset_fit.sentence(state)

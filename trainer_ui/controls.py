@@ -279,11 +279,12 @@ def show_settings(session: Session, controls: Iterable[SettingControl]) -> None:
     first: dict[str, Problem] = {}
     for problem in session.problems:
         first.setdefault(problem.path, problem)
-    from_preset = state.preset.values_for(state.family) if state.preset else {}
     for one in controls:
         path = one.field.path
         source = state.draft.source_of(path)
-        origin = "preset" if source is Source.PREFILL and path in from_preset else SOURCE_TITLES[source]
+        origin = (
+            "preset" if source is Source.PREFILL and provenance.is_from_preset(state, path) else SOURCE_TITLES[source]
+        )
         if one.field.about.part:
             origin = {Source.PREFILL: "found here", Source.DEFAULT: ""}.get(source, origin)
         one.show(scope, source, origin, str(provenance.of(state, path)), first.get(path))

@@ -107,9 +107,12 @@ class Session(Views):
         found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
         self.problems = tuple(sorted(found, key=self._rank))
 
-    def _rank(self, problem: Problem) -> tuple[int, bool]:
-        """The place of a problem in the list: the worst first, and what is wrong before what is only empty."""
-        return SEVERITIES.index(problem.severity), self.lacks(problem)
+    def _rank(self, problem: Problem) -> tuple[int, bool, bool]:
+        """The place of a problem in the list: the worst first, what is wrong before what is only empty, the whole job before one setting.
+
+        What the job needs of the machine is not hidden behind details.
+        """
+        return SEVERITIES.index(problem.severity), self.lacks(problem), bool(problem.path)
 
     def _offered(self, problem: Problem) -> Problem:
         """The problem, without a fix that would set a method of another app."""

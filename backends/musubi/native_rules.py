@@ -76,6 +76,13 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem
     if len(factors) > len(weights) and weights:
         message = "base_weights_multiplier has more numbers than base_weights has files."
         yield Problem(f"{PATH}.base_weights_multiplier", "error", message)
+    if weights:
+        # Source: training/trainer_base.py, convert_weight_keys; networks/lora.py, merge_to; tried with both kinds of names.
+        message = (
+            "musubi-tuner adds only layers with names like lora_unet_…, and skips others without a word, such as those of the published "
+            f"adapter of Z-Image Turbo. A copy that it reads: easel lora convert FILE --naming sd-scripts --family {plan.model.family}"
+        )
+        yield Problem(f"{PATH}.base_weights", "info", message)
     if catalog.optimizers()[plan.optimizer.name].one_rate:
         joined = {"".join(entry.split()).partition("=")[0] for entry in native.get(arguments.NETWORK, ())}
         if "loraplus_lr_ratio" in joined:

@@ -198,6 +198,13 @@ def test_what_it_stops_at_or_ignores_is_a_problem(values, path, severity):
     assert said(full_plan("qwen_image", **values)).get(path) == severity
 
 
+def test_the_names_of_an_added_network_that_the_engine_skips_without_a_word_are_told():
+    plan = engine_plans.plan("z_image", native={"musubi": {"base_weights": ["/adapters/v2.safetensors"]}})
+    (told,) = (each for each in engine_plans.problems(backend, plan) if each.path == "native.musubi.base_weights")
+    assert told.severity == "info"
+    assert "easel lora convert FILE --naming sd-scripts --family z_image" in told.message
+
+
 def test_swapping_without_a_gpu_has_no_effect():
     assert (
         said(full_plan("qwen_image", memory__blocks_to_swap=5), engine_plans.CPU)["memory.blocks_to_swap"] == "warning"

@@ -75,6 +75,7 @@ def test_options_that_need_a_package_or_name_weights_are_native(engine):
     table = rules(engine)
     native = {name for topic in table.native.values() for name in topic}
     assert {*table.parts, *table.weights} <= native
+    assert {*table.added} <= {*table.weights}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -48,7 +48,6 @@ FUSED = {"model__method": "full", "memory__fused_backward": True}
         ("sdxl", FUSED, "optimizer.max_grad_norm"),
         ("sdxl", {**FUSED, "schedule__gradient_accumulation": 2}, "schedule.gradient_accumulation"),
         ("flux", {"sampling__every_steps": 9, "sampling__width": 520}, "sampling.width"),
-        ("z_image", {"model__variant": "turbo"}, "native.simpletuner.assistant_lora_path"),
     ],
 )
 def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(family, values, path):
@@ -177,6 +176,9 @@ def test_what_version_3_does_not_have_is_an_error_there_and_not_with_4(values, p
     assert said(plan).get(path) != "error"
 
 
+ADAPTER = "ostris/zimage_turbo_training_adapter/zimage_turbo_training_adapter_v2.safetensors"
+
+
 def test_a_distilled_model_is_trained_with_an_adapter_from_a_file_or_without_one():
     turbo, file = {"model__variant": "turbo"}, {"assistant_lora_path": "/adapters/v2.safetensors"}
     setting, off = "native.simpletuner.assistant_lora_path", "native.simpletuner.disable_assistant_lora"
@@ -185,6 +187,12 @@ def test_a_distilled_model_is_trained_with_an_adapter_from_a_file_or_without_one
         return said(engine_plans.plan("z_image", **{**turbo, **values}, native={"simpletuner": native}))
 
     assert about({})[setting] == "error"
+    found = {
+        each.path: each for each in engine_plans.problems(backend, engine_plans.plan("z_image", model__variant="turbo"))
+    }
+    assert found[setting].fix.task.setting == setting
+    assert found[setting].fix.task.command == f"easel models download hf:{ADAPTER}"
+    assert found[off].fix.changes == {"native": {"simpletuner": {"disable_assistant_lora": True}}}
     assert setting not in about(file)
     assert about({"disable_assistant_lora": True})[off] == "warning"
     assert about({}, model__method="full")["model.variant"] == "warning"
@@ -211,7 +219,10 @@ def test_qwen_image_21_gets_its_adapter_from_a_file_or_none_and_is_not_called_di
     (problem,) = (each for each in about({}) if each.path == setting)
     assert problem.severity == "info"
     assert "distilled" not in problem.message
-    assert "easel models download hf:SimpleTuner/Qwen-Image-2.1-training-assistant-v3/" in problem.message
+    assert problem.fix.task.setting == setting
+    assert problem.fix.task.command.startswith(
+        "easel models download hf:SimpleTuner/Qwen-Image-2.1-training-assistant-v3/"
+    )
     for native, values in ((file, {}), (off, {}), ({}, {"model__method": "full"})):
         assert not {each.path for each in about(native, **values)} & {setting, "model.variant"}
     assert rendered("qwen_image21")["disable_assistant_lora"] is True

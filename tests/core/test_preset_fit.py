@@ -11,10 +11,10 @@ from tests.support import engine_plans
 from trainer_core.catalog import presets
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
-from trainer_core.estimate import estimate, models
+from trainer_core.estimate import estimate, memory, models
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
-from trainer_core.prepare import preset_fit, problems
+from trainer_core.prepare import preset_fit, problems, provenance
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
 
@@ -119,3 +119,43 @@ def test_the_size_of_a_variant_is_counted_where_only_the_plan_names_it():
         return estimate(state.draft.sketch(), found, (), registry.get("simpletuner").manifest).vram_gib[1]
 
     assert at_most("klein-4b") + 5 < at_most("klein-9b")
+
+
+SIZES = (preset_fit.WIDTH, preset_fit.HEIGHT)
+
+
+def test_a_preset_makes_samples_as_small_as_they_must_be_and_says_so():
+    state = state_of("musubi", "qwen_image", "image", "qwen-image-24")
+    assert [state.draft.values[path] for path in SIZES] == [1024, 1024]
+    assert str(provenance.of(state, SIZES[0])).startswith("the memory preset 24 GB")
+    (note,) = (each for each in problems.problems(state) if each.path == SIZES[0])
+    assert note.severity == "info"
+    assert "1024 x 1024 px instead of 1328 x 1328" in note.message
+    assert not said(state)
+    without = state.use_preset(None)
+    assert [without.draft.values[path] for path in SIZES] == [1328, 1328]
+    assert not [each for each in problems.problems(without) if each.path == SIZES[0]]
+    assert [state.set({"sampling.every_steps": 0}).draft.values[path] for path in SIZES] == [1328, 1328]
+
+
+def test_a_size_of_the_user_stays_and_its_shortfall_has_the_smaller_one_as_its_fix():
+    state = state_of("musubi", "qwen_image", "image", "qwen-image-24").set(dict.fromkeys(SIZES, 1328))
+    assert [state.draft.values[path] for path in SIZES] == [1328, 1328]
+    (problem,) = said(state)
+    assert problem.fix is not None
+    assert problem.fix.label == "Use samples of 1024 x 1024 px"
+    assert not said(state.set(problem.fix.changes))
+
+
+@pytest.mark.parametrize("engine", [engine.manifest.id for engine in ENGINES])
+def test_samples_of_a_preset_made_for_a_family_fit_its_gpu_or_the_shortfall_is_told(engine):
+    for cell in (cell for cell in cells(engine) if presets.get(cell[3]).families):
+        state = state_of(*cell)
+        job = preset_fit._job(state)
+        assert job is not None
+        assert state.preset is not None
+        fits = [phase for phase in memory.phases(job) if phase.name == memory.SAMPLES]
+        low, high = fits[0].range_gib(job)
+        if (low * high) ** 0.5 > 0.95 * state.preset.vram_gib:
+            assert preset_fit.shortfall(state), cell
+            assert state.draft.values[SIZES[0]] > 512, cell

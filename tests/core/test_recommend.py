@@ -6,7 +6,10 @@ import pytest
 from PIL import Image
 
 from tests.support import engine_plans, recorded_headers
-from trainer_core.draft.layers import Source
+from trainer_core import profiles
+from trainer_core.draft import recommend
+from trainer_core.draft.facts import Facts
+from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import registry
 from trainer_core.hardware import Accelerator
 from trainer_core.models.families import load_families
@@ -145,6 +148,39 @@ def test_samples_are_made_as_the_model_or_its_name_says(bench, tmp_path):
     assert "such a model" in str(provenance.of(job.state, "sampling.guidance"))
     job.set({"model.path": str((tmp_path / "z-image.safetensors").rename(tmp_path / "z_image_turbo_bf16.safetensors"))})
     assert of(job, *paths) == (1.0, 8)
+
+
+def test_a_distilled_model_needs_other_samples_than_its_profile_and_the_user_has_the_last_word(bench, tmp_path):
+    paths = ("sampling.guidance", "sampling.inference_steps")
+    job = bench("z-image", sampling__every_steps=50)
+    job.use_profile("z-image-character")
+    assert of(job, *paths) == (4.0, 30)
+    assert not [one for one in job.problems if "distilled" in one.message]
+    job.set({"model.path": str((tmp_path / "z-image.safetensors").rename(tmp_path / "z_image_turbo_bf16.safetensors"))})
+    assert of(job, *paths) == (1.0, 8)
+    assert str(provenance.of(job.state, paths[0])).startswith("the model: it is distilled to few steps")
+    (told,) = [one.message for one in job.problems if "samples are made with" in one.message]
+    assert "guidance 1 instead of 4 and sampler steps 8 instead of 30" in told.lower()
+    job.set({"sampling.inference_steps": 12})
+    assert of(job, *paths) == (1.0, 12)
+    assert any("made with guidance 1 instead of 4: the" in one.message.lower() for one in job.problems)
+    job.set({"model.variant": "base"})
+    assert of(job, *paths) == (4.0, 12)
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "expected"),
+    [("flux", "kontext", (2.5, None)), ("flux", "schnell", (3.5, 4)), ("flux", "dev", (3.5, None))],
+)
+def test_a_variant_of_a_model_has_samples_of_its_own(family, variant, expected):
+    facts = Facts(engine_plans.machine(engine_plans.CARD))
+    found = recommend.values(Draft(facts).with_values(Source.USER, {"model.variant": variant}), family)
+    assert (found["sampling.guidance"], found.get("sampling.inference_steps")) == expected
+
+
+def test_a_variant_and_its_profile_have_one_guidance():
+    kontext = {**load_families()["flux"].samples, **load_families()["flux"].own_samples["kontext"]}
+    assert profiles.known()["flux-edit"].settings["sampling.guidance"] == kontext["guidance"]
 
 
 def test_the_precision_is_one_with_which_the_engine_trains(bench):

@@ -61,7 +61,21 @@ def test_training_takes_the_distillation_back_unless_the_engine_has_an_adapter_t
     named = draft(replace(Z_IMAGE, guess=TURBO))
     (problem,) = model.model_is_not_distilled(Case(named.sketch(), named.facts, registry.get("musubi")))
     assert "Z-Image Turbo" in problem.message
+    assert problem.severity == "warning"
     assert not list(model.model_is_not_distilled(Case(named.sketch(), named.facts, ENGINE)))
+
+
+@pytest.mark.parametrize("engine", ["kohya", "musubi"])
+def test_a_network_that_is_added_while_another_is_trained_may_keep_the_distillation(engine):
+    added = draft(replace(Z_IMAGE, guess=TURBO)).with_values(
+        Source.USER, {"native": {engine: {"base_weights": ["/adapters/v2.safetensors"]}}}
+    )
+    (problem,) = model.model_is_not_distilled(Case(added.sketch(), added.facts, registry.get(engine)))
+    assert problem.severity == "info"
+    assert "base_weights is added to it" in problem.message
+    none = added.with_values(Source.USER, {"native": {engine: {"base_weights": []}}})
+    (problem,) = model.model_is_not_distilled(Case(none.sketch(), none.facts, registry.get(engine)))
+    assert problem.severity == "warning"
 
 
 def test_a_distilled_variant_is_known_by_its_header_and_by_what_the_user_says_too():

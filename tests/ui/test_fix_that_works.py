@@ -37,9 +37,9 @@ def test_a_click_makes_the_copy_and_uses_it(opened: Any) -> None:
     wait_for(lambda: session.values["model.vae"] != before)
     made = Path(session.values["model.vae"])
     assert detection.detect(header.read(made)).layout == "ldm"
-    wait_for(lambda: session.message == "The copy is used now.")
+    wait_for(lambda: session.message == "The file is used now.")
     wait_for(lambda: "model.vae" not in {problem.path for problem in session.problems})
-    assert "The copy is ready." in markup(tool.widget)
+    assert "Done: the files are there." in markup(tool.widget)
     wait_for(lambda: not on_page(tool.stop))
 
 
@@ -50,13 +50,13 @@ def test_a_setting_that_was_changed_meanwhile_is_kept(opened: Any, home: Path) -
     with session.lock:
         session.change({"model.vae": other})
         session.show()
-    wait_for(lambda: session.message.startswith("The copy is at"))
+    wait_for(lambda: session.message.startswith("The file is at"))
     assert session.values["model.vae"] == other
 
 
 def test_a_copy_that_cannot_be_made_says_why(opened: Any, home: Path) -> None:
     (home / "models" / "vae").write_text("a file where the folder should be")
     click(button(opened.root, LABEL))
-    wait_for(lambda: "The copy was not made." in markup(opened.launch.problems.tool.widget))
+    wait_for(lambda: "This did not work." in markup(opened.launch.problems.tool.widget))
     wait_for(lambda: not on_page(opened.launch.problems.tool.stop))
     assert opened.session.values["model.vae"].endswith("vae-diffusers.safetensors")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +57,34 @@ def _of_samples(draft: Draft, family: str) -> dict[str, Any]:
     from trainer_core.models import variants
     from trainer_core.models.families import load_families
 
-    known, detection = load_families().get(family), draft.facts.detection
+    known = load_families().get(family)
     if known is None:
         return {}
-    is_distilled = variants.distilled(family, detection, draft.text("model.variant"))
-    found = known.distilled_samples if is_distilled else known.samples
-    return {f"sampling.{name}": value for name, value in found.items()}
+    variant = draft.text("model.variant") or variants.likely(family, draft.facts.detection)
+    found = {**known.samples, **known.own_samples.get(variant, {})}
+    return {**_of_sampling(found), **of_distilled(draft, family)}
+
+
+def of_distilled(draft: Draft, family: str) -> dict[str, Any]:
+    """What samples of a model need that was distilled to few steps, by dotted path; {} if it was not, or if nothing is known."""
+    from trainer_core.models import variants
+    from trainer_core.models.families import load_families
+
+    if not variants.distilled(family, draft.facts.detection, draft.text("model.variant")):
+        return {}
+    return _of_sampling(load_families()[family].distilled_samples)
+
+
+def _of_sampling(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"sampling.{name}": value for name, value in values.items()}
 
 
 def _set_for_samples() -> set[str]:
     """The settings that some family has a value for."""
     from trainer_core.models.families import load_families
 
-    return {f"sampling.{name}" for family in load_families().values() for name in family.samples}
+    tables = (table for family in load_families().values() for table in (family.samples, family.distilled_samples))
+    return {path for table in tables for path in _of_sampling(table)}
 
 
 def _has_small_states(draft: Draft) -> bool:

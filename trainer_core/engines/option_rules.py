@@ -7,6 +7,7 @@ owned      options that a setting of the plan or Easel itself determines
 [[ignored]] options, programs (patterns of names), reason: the parsers of these programs accept them, but ignore them
 [bounds]   option = its lowest and highest useful value
 weights    native options that name files of weights
+added      those of `weights` that name networks which are added to the model while another one is trained
 lists      native options that are a list of key=value: see `arguments`
 help       files of the installed engine in which the help texts of the options are, as patterns of paths below its folder
 [parts]    option = the package that it needs and that the engine's environment does not have by default
@@ -64,6 +65,7 @@ class OptionRules(Decisions):
     """A whole `options.toml`."""
 
     help: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, tuple[str | tuple[str, ...], ...]] = field(default_factory=dict)

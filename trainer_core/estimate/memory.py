@@ -23,6 +23,8 @@ CITED = frozenset({"sd15", "sd2", "sdxl", "flux", "chroma", "hunyuan_image", "lu
 CAPTIONS_GIB = 0.3
 """Working memory for encoding one caption."""
 TEXT_TOKENS = 77
+SAMPLES = "making samples"
+"""The name of the phase in which samples are made."""
 OFFLOADED = 0.4
 """The share of the working memory that activation offload moves to system RAM."""
 
@@ -185,7 +187,7 @@ def _sampling(job: Workload) -> Iterator[Phase]:
     denoising = (
         2 * job.model.step_bytes(round(pixels**0.5), trains_model=False, checkpointing=True) * job.compute_bytes / 2
     )
-    yield Phase("making samples", permanent, max(decoding, denoising))
+    yield Phase(SAMPLES, permanent, max(decoding, denoising))
 
 
 def _vae_number_bytes(job: Workload) -> int:

@@ -13,12 +13,13 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer_core.errors import DownloadError, FilesError
 from trainer_core.events import Event, Phase, Progress
+from trainer_core.files import from_table
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
@@ -136,6 +137,16 @@ class Fetching:
     """The kind of job that fetches what a link leads to; it succeeds only if it is complete."""
 
     id, title = KIND, "Fetching a link"
+
+    def begin(self, arguments: Mapping[str, str]) -> Job:
+        """The job with the settings in these arguments, started now.
+
+        Raises:
+            EaselError: a setting is unknown or missing, it is no link, or the job cannot be started.
+        """
+        settings = from_table(Settings, arguments, "The download", FilesError)
+        where = bounds.spot(settings.root, settings.below) if settings.root else None
+        return start(settings.link, where, unpacks=settings.unpacks)
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads phases and progress from the program's lines."""

@@ -29,9 +29,9 @@ def distilled(family: str, detection: Detection | None, told: str = "") -> str:
     """
     from trainer_core.models.families import load_families
 
-    if detection is None or family not in load_families():
+    if family not in load_families():
         return ""
-    known, guess = load_families()[family], detection.guess
+    known, guess = load_families()[family], detection.guess if detection else None
     if guess and guess.distilled and not (told and guess.variant and told != guess.variant):
         return f"By its name this is {guess.title}"
     variant = told or likely(family, detection)

@@ -24,6 +24,17 @@ def own_native(bench: Workbench) -> dict[str, Any]:
     return dict(found) if is_native(found) else {}
 
 
+def with_file(bench: Workbench, path: str, file: str) -> dict[str, Any]:
+    """The changes with which a setting of the plan or of an engine names a file; a list of files gets it in addition."""
+    if not path.startswith("native."):
+        return {path: file}
+    _, engine, option = path.split(".", 2)
+    present = native_of(bench.state, engine).get(option)
+    if _takes_many(engine, option):
+        return set_native(bench, path, [*(present if isinstance(present, list | tuple) else ()), file])
+    return set_native(bench, path, file)
+
+
 def set_native(bench: Workbench, path: str, value: Any) -> dict[str, Any]:
     """The changes that set a native setting ("native.<engine>.<option>"); an option without a value is taken out."""
     _, engine, whole = path.split(".", 2)
@@ -75,6 +86,13 @@ def _lists(engine: str) -> Mapping[str, bool]:
     except BackendError:
         return {}
     return {name: options.takes_many(manifest, name) for name in manifest.options.lists}
+
+
+def _takes_many(engine: str, option: str) -> bool:
+    """Whether an option of an engine is a list."""
+    from trainer_core.engines import options, registry
+
+    return options.takes_many(registry.get(engine).manifest, option)
 
 
 def _with(below: Any, above: Mapping[str, Any], lists: Mapping[str, bool]) -> dict[str, Any]:

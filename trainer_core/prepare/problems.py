@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from trainer_core import places
 from trainer_core.catalog import methods, presets
 from trainer_core.draft import fixes
+from trainer_core.draft.layers import Source
 from trainer_core.errors import PlanError
+from trainer_core.plan import fields
+from trainer_core.prepare.state import over_profile
 from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def plan(state: State, backend: Backend) -> TrainingPlan:
 def untried(state: State) -> tuple[Problem, ...]:
     """The same Problems with fixes that were not tried, which takes much less time."""
     notes = state.prefilled.notes if state.prefilled else ()
-    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_image_notes(state))
+    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_notes_of_profile(state))
     return (*own, *notes, *state.draft.problems(state.backend))
 
 
@@ -68,8 +71,7 @@ def _preset_problems(state: State) -> list[Problem]:
     if preset.suits(family, method):
         from trainer_core.prepare import preset_fit
 
-        too_large = preset_fit.shortfall(state)
-        return [too_large] if too_large else []
+        return [each for each in (preset_fit.shortfall(state), preset_fit.sample_note(state)) if each]
     if not preset.suits(family):
         families = " and ".join(preset.families)
         return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
@@ -105,6 +107,26 @@ def _profile_problems(state: State) -> list[Problem]:
         message = f"The profile {profile.title} is for the prediction type {profile.prediction}, not for {predicts}."
         return [Problem("", "warning", message)]
     return []
+
+
+def _notes_of_profile(state: State) -> list[Problem]:
+    """What does not suit the dataset, and what is not taken from the profile for samples of a distilled model."""
+    return [*_image_notes(state), *_sample_notes(state)]
+
+
+def _sample_notes(state: State) -> list[Problem]:
+    """The note that samples of a distilled model have other values than those of the profile."""
+    given, values = state.draft.layers.get(Source.PROFILE, {}), state.draft.usable_values
+    changed = {path: value for path, value in over_profile(state).items() if values[path] == value}
+    if not changed or not values["sampling.every_steps"] or state.profile is None:
+        return []
+    titles = {path: fields.all_fields()[path].title.lower() for path in changed}
+    instead = " and ".join(f"{titles[path]} {value:g} instead of {given[path]:g}" for path, value in changed.items())
+    message = (
+        f"This model is distilled to few steps, so its samples are made with {instead}: "
+        f"the values of the profile {state.profile.title} are for the model that it was made from."
+    )
+    return [Problem(next(iter(changed)), "info", message)]
 
 
 def _image_notes(state: State) -> list[Problem]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trainer_core.draft import prefill, recommend
 from trainer_core.draft.layers import Draft, Source
 from trainer_core.plan import fields
+from trainer_core.prepare.state import over_profile
 
 if TYPE_CHECKING:
     from trainer_core.catalog.presets import Preset
@@ -24,6 +25,9 @@ WORDS = {
     Source.USER: "yours",
 }
 """The word for each source of a value."""
+MACHINE = "this machine"
+SMALLER = "by the estimate, samples of the usual size may not fit."
+DISTILLED = "it is distilled to few steps, and the profile's value is for the model that it was made from."
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,12 @@ def of(state: State, path: str) -> Provenance:
     """Where the value of a setting of a job comes from."""
     if state.draft.source_of(path) is Source.RECOMMENDED:
         return Provenance(Source.RECOMMENDED, "recommended", recommend.reasons(state.draft).get(path, ""))
-    return provenance(state.draft, path, state.profile, state.preset, state.prefilled)
+    found = provenance(state.draft, path, state.profile, state.preset, state.prefilled)
+    if found.source is Source.PREFILL and path in state.smaller and state.preset:
+        return Provenance(found.source, f"the memory preset {state.preset.title}", SMALLER)
+    if found.by == MACHINE and path in over_profile(state):
+        return Provenance(found.source, "the model", DISTILLED)
+    return found
 
 
 def word(state: State, path: str) -> str:
@@ -51,9 +60,15 @@ def word(state: State, path: str) -> str:
     setting = fields.all_fields().get(path)
     if setting and setting.about.part:
         return {Source.PREFILL: "found here", Source.DEFAULT: ""}.get(source, WORDS[source])
-    if source is Source.PREFILL and state.preset and path in state.preset.values_for(state.family):
+    if source is Source.PREFILL and is_from_preset(state, path):
         return "preset"
     return WORDS[source]
+
+
+def is_from_preset(state: State, path: str) -> bool:
+    """Whether a computed value is set because of the memory preset."""
+    chosen = state.preset.values_for(state.family) if state.preset else {}
+    return path in chosen or path in state.smaller
 
 
 def provenance(
@@ -81,4 +96,4 @@ def provenance(
     setting = fields.all_fields().get(path)
     if setting and setting.about.part:
         return Provenance(source, "the model library", "the file found there is of the kind that the model needs.")
-    return Provenance(source, "this machine", prefill.REASONS.get(path, ""))
+    return Provenance(source, MACHINE, prefill.REASONS.get(path, ""))

@@ -33,7 +33,8 @@ class State:
     `engines` are all engines, including hidden ones; `engine` is the one that the user chose, None if Easel chooses.
     `chooses_policy`: Easel chooses the policy. `plain`: the job starts from plain defaults, without recommended values.
     `environment` contains the variables of policies. `adjusted` is the last auto-adjust, until it is undone or another policy
-    is chosen. `card` contains the values set by machine, library and preset; `prefilled` those of the policy, which override them.
+    is chosen. `card` contains the values set by machine, library, preset and, over a profile, a distilled model; `smaller` those
+    of them that make samples smaller, so that they fit the GPU of the preset; `prefilled` those of the policy, which override them.
     """
 
     draft: Draft
@@ -47,6 +48,7 @@ class State:
     adjusted: policies.Adjustment | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
+    smaller: Mapping[str, int] = field(default_factory=dict)
     prefilled: policies.Prefilled | None = None
 
     @property
@@ -155,12 +157,15 @@ class State:
         changed = replace(changed, draft=changed.draft.with_layer(Source.RECOMMENDED, recommended))
         claim = changed.scope.claim
         precisions = claim.cell(changed.draft.text("model.method")).precisions if claim else ()
-        card = {**prefill.values(changed.facts, precisions), **_companions(changed), **_of_preset(changed)}
+        card = prefill.values(changed.facts, precisions)
+        card |= {**_companions(changed), **over_profile(changed), **_of_preset(changed)}
         found = _prefilled(changed, card)
         draft = changed.draft.with_layer(Source.PREFILL, {**card, **(found.values if found else {})})
         if not changed.plain:
             draft = draft.with_values(Source.RECOMMENDED, recommend.samples(draft, changed.family))
-        return replace(changed, draft=draft, card=card, prefilled=found)
+        smaller = _smaller_samples(replace(changed, draft=draft))
+        draft = draft.with_values(Source.PREFILL, smaller)
+        return replace(changed, draft=draft, card={**card, **smaller}, smaller=smaller, prefilled=found)
 
 
 def begun(facts: Facts, engines: tuple[Backend, ...], environment: Mapping[str, str]) -> State:
@@ -185,6 +190,21 @@ def _policy_for(state: State) -> policies.Policy | None:
     from trainer_core import policies
 
     return policies.automatic(state.family, state.draft.text("model.method"))
+
+
+def _smaller_samples(state: State) -> dict[str, int]:
+    """Sizes with which the samples fit the GPU of the preset, if the usual ones do not; the estimate is needed with a preset only."""
+    if state.preset is None or not state.family:
+        return {}
+    from trainer_core.prepare import preset_fit
+
+    return preset_fit.smaller_samples(state)
+
+
+def over_profile(state: State) -> dict[str, Any]:
+    """What samples of a distilled model need instead of the profile's values, which are for the model that it was made from."""
+    needed, given = recommend.of_distilled(state.draft, state.family), state.draft.layers.get(Source.PROFILE, {})
+    return {path: value for path, value in needed.items() if path in given and given[path] != value}
 
 
 def _of_preset(state: State) -> dict[str, Any]:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from trainer_core.catalog import presets
 from trainer_core.prepare import problems
+from trainer_core.text import printable
+from trainer_ui.answers import too_small
 from trainer_ui.explaining import helped
-from trainer_ui.formatting import Paragraph
-from trainer_ui.widgets import Dropdown, VBox
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.widgets import Box, Button, Dropdown, VBox
 
 if TYPE_CHECKING:
     from trainer_core.catalog.presets import Preset
     from trainer_core.prepare.state import State
+    from trainer_core.problems import Fix
     from trainer_ui.session import Session
 
 NONE = "None"
@@ -20,7 +23,7 @@ HELP = "Settings that make a training fit a GPU. They override the profile; your
 
 
 class MemoryChoice:
-    """A choice of preset, its explanation, and the sources of its values."""
+    """First what the preset lacks for this job; then a choice of preset, its explanation, and the sources of its values."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -28,7 +31,13 @@ class MemoryChoice:
         self.choice.observe(session.handler(session.bench.use_preset), "value")
         self.explanation = Paragraph("", "muted", "small", "lines")
         self.sources = Paragraph("", "muted", "small", "lines")
-        self.widget = VBox([helped(self.choice, HELP), self.explanation, self.sources], classes=("easel-memory",))
+        self.short = Paragraph("", "grow")
+        self.mend = Button(classes=("easel-fix",))
+        self.mend.on_click(session.handler(lambda _: self._mend()))
+        self.lacks = Box([self.short, self.mend], classes=("easel-row",))
+        self.widget = VBox(
+            [self.lacks, helped(self.choice, HELP), self.explanation, self.sources], classes=("easel-memory",)
+        )
 
     def show(self) -> None:
         """Offers the presets of the family and shows the chosen one."""
@@ -48,9 +57,29 @@ class MemoryChoice:
             for name, why in refused.items()
             if state.preset is None or name != state.preset.id
         ]
+        self._show_lack()
         said = [state.preset.explanation] if state.preset else []
         self.explanation.show_text("\n".join([*said, *left_out]))
         self.sources.show_text("\n".join(f"Source: {one}" for one in state.preset.sources) if state.preset else "")
+
+    def _show_lack(self) -> None:
+        """Says that the preset is too small for the job, with the change that makes it fit."""
+        message, fix = too_small(self.session), self._fix()
+        self.short.show_text(message, "warn")
+        if fix is not None:
+            self.mend.description = printable(fix.label, 400)
+        show(self.mend, fix is not None)
+        show(self.lacks, bool(message))
+
+    def _fix(self) -> Fix | None:
+        """The fix that the list of problems has for it."""
+        message = too_small(self.session)
+        found = next((one.fix for one in self.session.problems if message and one.message == message), None)
+        return found if found is not None and not found.is_advice else None
+
+    def _mend(self) -> None:
+        if (fix := self._fix()) is not None:
+            self.session.change(fix.changes)
 
 
 def _fitting(state: State, found: list[Preset]) -> list[Preset]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from trainer_core.plan import fields
 from trainer_core.prepare.problems import engine_problems
-from trainer_core.problems import blocking
 from trainer_core.text import printable
 from trainer_ui.answers import shown_problems
 from trainer_ui.formatting import Labelled, hint, show
@@ -25,7 +24,7 @@ READY_ROWS = 6
 """Rows that are made at the start: four for the settings that are empty at first, two for what a thread finds out later."""
 
 AT_ONCE = 1
-"""How many problems are listed at first if none prevents a start: they are below the bar, which stays in sight."""
+"""How many problems are listed at first if none is urgent: they are below the bar, which stays in sight."""
 
 
 class ProblemList:
@@ -43,7 +42,7 @@ class ProblemList:
         self.more = Button(layout=Layout(order="999"), classes=("easel-small", "easel-quiet", "easel-more"))
         self.more.on_click(session.handler(lambda _: self._turn()))
         self.is_long = False
-        """Whether all problems are listed, and not only those that prevent a start."""
+        """Whether all problems are listed, and not only the urgent ones."""
         self.widget = VBox(self._widgets(), classes=("easel-problems",))
 
     def _turn(self) -> None:
@@ -55,7 +54,7 @@ class ProblemList:
         missing = engine_problems(self.session.bench.state)
         problems = [one for one in shown_problems(self.session) if one not in missing]
         rows = self._rows_for(problems)
-        at_once = max(AT_ONCE, len(blocking(problems)))
+        at_once = max(AT_ONCE, sum(_is_urgent(one) for one in problems))
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
             row.show(problem, self.session.lacks(problem), place, is_later=place >= at_once)
         main = next((row for row in rows if row.stops and row.can_click), None) if fills else None
@@ -165,6 +164,11 @@ class ProblemRow:
         """The title of the setting to which the button leads, if the setting is only empty and no fix fills it; else ""."""
         known = fields.all_fields().get(problem.path)
         return known.title if known is not None and is_needed and not self.can_click and self.session.seek else ""
+
+
+def _is_urgent(problem: Problem) -> bool:
+    """Whether a problem is listed at once: it prevents a start, or warns of the whole job, such as of memory that it lacks."""
+    return problem.severity == "error" or (problem.severity == "warning" and not problem.path)
 
 
 def _without_numbers(problem: Problem) -> tuple[str, str, str, str]:

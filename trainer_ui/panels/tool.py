@@ -1,4 +1,4 @@
-"""The job that a fix starts, such as copying a file with other tensor names: its progress and a Stop button."""
+"""The job that a fix starts, such as a download, or copying a file with other tensor names: its progress and a Stop button."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import tools
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.prepare import native
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.job_session import JobSession
 from trainer_ui.widgets import Box, Button, Layout
@@ -42,7 +43,7 @@ class ToolPanel:
         """Starts the job of a fix."""
         task = fix.task
         if task is not None and self.jobs.start(lambda: tools.begin(task)):
-            self.fix, self.before = fix, self.session.values.get(task.setting)
+            self.fix, self.before = fix, self._value_of(task.setting)
 
     def show(self) -> None:
         """Shows the running job, or the result of the last one."""
@@ -59,31 +60,17 @@ class ToolPanel:
         if job is None or message["run"] != job.name:
             return
         rows = {row["label"]: row["text"] for row in status["verdict"]}
-        if self.fix is not None and self.fix.task is not None and not self.fix.task.setting:
-            self._tell_of_work(status["state"], rows, status["phase"])
-            return
-        if status["state"] == JobState.COMPLETED.name:
-            self.says.show_text("The copy is ready.", "ok")
-        elif status["state"] == JobState.CANCELLED.name:
-            self.says.show_text("The copy was stopped.", "warn")
-        elif status["state"] in {state.name for state in FINAL_STATES}:
-            why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
-            self.says.show_text(f"The copy was not made. {why}", "danger")
-        else:
-            share = f": {status['step']} of {status['total']} MiB" if status["total"] else ""
-            self.says.show_text(f"Making the copy ({status['phase']}{share})", "")
-
-    def _tell_of_work(self, state: str, rows: Mapping[str, str], phase: str) -> None:
-        """Shows how far a fix is whose work itself mends the problem."""
+        state = status["state"]
         if state == JobState.COMPLETED.name:
             self.says.show_text("Done: the files are there.", "ok")
         elif state == JobState.CANCELLED.name:
-            self.says.show_text("It was stopped.", "warn")
+            self.says.show_text("It was stopped. The button starts it again.", "warn")
         elif state in {each.name for each in FINAL_STATES}:
             why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
             self.says.show_text(f"This did not work. {why}", "danger")
         else:
-            self.says.show_text(phase.capitalize() or "Working", "")
+            share = f": {status['step']} of {status['total']} MiB" if status["total"] else ""
+            self.says.show_text(f"{status['phase'].capitalize() or 'Working'}{share}", "")
 
     def _changed(self, sentence: str) -> None:
         """Updates the page when the job has started or ended; the feed does not wait for it."""
@@ -105,8 +92,15 @@ class ToolPanel:
             self.fix = None
             if fix is None or task is None or not made:
                 return
-            if self.session.values.get(task.setting) != self.before:
-                self.session.show_soon(f"The copy is at {made}.")
+            if self._value_of(task.setting) != self.before:
+                self.session.show_soon(f"The file is at {made}.")
                 return
-            self.session.change({**fix.changes, task.setting: made})
-        self.session.show_soon("The copy is used now.")
+            self.session.change({**fix.changes, **native.with_file(self.session.bench, task.setting, made)})
+        self.session.show_soon("The file is used now.")
+
+    def _value_of(self, path: str) -> object:
+        """The value of a setting of the plan or of an engine."""
+        if not path.startswith("native."):
+            return self.session.values.get(path)
+        _, engine, option = path.split(".", 2)
+        return native.native_of(self.session.bench.state, engine).get(option)

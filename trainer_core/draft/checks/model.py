@@ -157,6 +157,12 @@ def model_is_not_distilled(case: Case) -> Iterator[Problem]:
     variant = wanted.variant or variants.likely(wanted.family, found)
     if case.claim and case.claim.cell(wanted.method).adapters.get(variant):
         return  # The engine has a network for it that keeps the distillation, and asks for it itself.
+    own = case.plan.native.get(case.backend.manifest.id, {}) if case.backend else {}
+    added = [name for name in case.backend.manifest.options.added if own.get(name)] if case.backend else []
+    if added and wanted.method != "full":
+        message = f"{said}. The network in {added[0]} is added to it while yours is trained: if it is the training adapter of this model, "
+        yield Problem("model.path", "info", f"{message}that keeps the distillation.")
+        return
     message = f"{said}. Training takes the distillation back, and then it needs many steps"
     yield Problem("model.path", "warning", f"{message}. If the model that it was made from can be had, train that one.")
 

@@ -34,7 +34,8 @@ class ModelFamily:
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
     variants that need other files. `twins` maps a variant to others with the same header, and `edits` to those that edit images: a model is one of them only by its name, or if the user says so. `folders` are
     the repositories on Hugging Face with the publisher's diffusers folder of each variant, "" where there are no variants. `samples` are values of the sample settings that its
-    models are made for, `distilled_samples` those of models that are distilled to few steps: named so, or of a variant in `distilled`. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
+    models are made for, `own_samples` those in which a variant differs, and `distilled_samples` those in which models that are distilled
+    to few steps differ: named so, or of a variant in `distilled`. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
     so that its models are not mistaken for another family.
     """
 
@@ -54,6 +55,7 @@ class ModelFamily:
     edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: Mapping[str, float] = field(default_factory=dict)
+    own_samples: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     distilled_samples: Mapping[str, float] = field(default_factory=dict)
     distilled: tuple[str, ...] = ()
     is_only_recognised: bool = False
@@ -137,7 +139,7 @@ def _family(table: dict[str, Any]) -> ModelFamily:
         edits=edits,
         folders=folders,
     )
-    named = {*own, *twins, *edits, *family.distilled, *folders} - {""}
+    named = {*own, *twins, *edits, *family.own_samples, *family.distilled, *folders} - {""}
     if unknown := named - {*family.variants}:
         raise ValueError(f"it says something of {min(unknown)!r}, which is not one of its variants")
     return family
