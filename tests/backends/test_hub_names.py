@@ -14,6 +14,7 @@ import pytest
 from scripts import record_hub_names
 from trainer_core.engines import registry
 from trainer_core.install import environments
+from trainer_core.install.installed import InstalledEngine
 
 RECORDED = json.loads(record_hub_names.TARGET.read_text("utf-8"))
 # Why no run that Easel starts loads it.
@@ -130,7 +131,7 @@ def test_the_recorded_names_are_those_of_the_installed_code(engine):
     assert record_hub_names.named(engine, _code(engine, found)) == RECORDED[engine], record_hub_names.__doc__
 
 
-def _code(engine: str, found: environments.Installed) -> Path:
+def _code(engine: str, found: InstalledEngine) -> Path:
     """The folder of the engine's code: its package, or the sources that it runs from."""
     if found.source is not None:
         package = found.source / "src" / "musubi_tuner"
