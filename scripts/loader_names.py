@@ -29,8 +29,11 @@ FAMILIES = {
     "qwen_image": ("", "folder-qwen-image"),
     "qwen_image21": ("", "folder-qwen-image21"),
     "krea2": ("krea2", "folder-krea2"),
+    "pixart": ("", "folder-pixart-900m"),
+    "kandinsky5_image": ("", "folder-kandinsky5-image"),
+    "longcat_image": ("", "folder-longcat-image-6b"),
 }
-"""The first is "" where the original code has the names of diffusers."""
+"""The first is "" where the original code has the names of diffusers, or no trainer of Easel writes its names."""
 VARIANTS = {"sd3": ("sd35-medium", "sd3-medium"), "flux2": ("flux2-klein-9b", "flux2-klein-4b")}
 """More headers of a family, for layers that only they have."""
 VARIANT_FOLDERS = {

@@ -152,6 +152,9 @@ def comfy_model(header: str) -> Any:
         if key.endswith("output_blocks.11.1.transformer_blocks.0.norm1.bias"):
             state[key] = torch.zeros(shapes[key])
     config = detection.model_config_from_unet(state, prefix)
+    if config is None and (renamed := detection.convert_diffusers_mmdit(state, "")):
+        state, prefix = renamed, ""
+        config = detection.model_config_from_unet(state, prefix)
     assert config is not None, f"ComfyUI does not know {header}"
     config.set_inference_dtype(torch.float16, None)
     return config.get_model(state, prefix, device="meta")

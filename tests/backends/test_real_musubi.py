@@ -219,17 +219,3 @@ def test_a_run_whose_loss_is_no_number_fails_with_its_cause_and_delivers_nothing
     assert "NaN" in run.diagnosis.cause, run.diagnosis
     assert not list((tmp_path / "out").glob("*.safetensors"))
     print(f"\nmusubi: {run.diagnosis.cause}", file=sys.stderr)
-
-
-def test_every_repository_that_its_programs_load_by_name_is_known_with_the_family(engine):
-    """The families' own modules name the repositories of tokenizers."""
-    package = engine.source / "src" / "musubi_tuner"
-    manifest = registry.get(ENGINE).manifest
-    folders = {"qwen_image": "qwen_image", "z_image": "zimage", "krea2": "krea2"}
-    for family, folder in folders.items():
-        texts = [file.read_text("utf-8") for file in sorted((package / folder).glob("*.py"))]
-        named = {
-            name for text in texts for name in re.findall(r'^[A-Z0-9_]+ID = "([\w.-]+/[\w.-]+)"', text, re.MULTILINE)
-        }
-        claim = manifest.families[family]
-        assert named == {*claim.hub, *(name for names in claim.variant_hub.values() for name in names)}, family

@@ -7,7 +7,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.support import engine_plans, recorded_roles
 from trainer_core.draft.checks import Case, loading
@@ -15,10 +17,13 @@ from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.engines.claim import Written
 from trainer_core.errors import BackendError
+from trainer_core.models import header as headers
 from trainer_core.models import loaders
 from trainer_core.models.detection.layouts import ALGORITHMS
 from trainer_core.models.loaders import COMFYUI, DIFFUSERS, conversion, foreseen, table
 from trainer_core.problems import Problem
+from trainer_core.tools import lora_convert
+from trainer_core.weights.lora import forms
 
 CELLS = [
     (engine.manifest.id, family)
@@ -82,7 +87,8 @@ def test_every_fix_leads_to_a_file_that_more_programs_load(engine, family):
     for algorithm in claim.algorithms:
         for problem in said(engine, family, algorithm=algorithm):
             assert problem.severity == ("warning" if COMFYUI in problem.message.partition(" will")[0] else "info")
-            if problem.fix is None:
+            assert ("easel lora convert` cannot change" in problem.message) == (problem.fix is None)
+            if problem.fix is None or problem.fix.is_advice:
                 continue
             changed = {path.partition(".")[2]: value for path, value in problem.fix.changes.items()}
             after = said(engine, family, **{"algorithm": algorithm, **changed})
@@ -133,6 +139,46 @@ def test_alpha_is_proposed_where_only_it_is_in_the_way():
     (problem,) = said("simpletuner", "flux2", alpha=8.0, rank=16)
     assert (problem.severity, problem.fix and problem.fix.changes) == ("info", {"network.alpha": 16.0})
     assert not said("simpletuner", "flux2", alpha=16.0, rank=16)
+
+
+CONVERTED = [
+    ("kohya", "sd3", "lora-kohya-sd3", "diffusers"),
+    ("kohya", "lumina2", "lora-kohya-lumina2", "diffusers"),
+    ("kohya", "anima", "lora-kohya-anima", "diffusers"),
+    ("simpletuner", "lumina2", "lora-peft-lumina2", "sd-scripts"),
+]
+
+
+@pytest.mark.parametrize(("engine", "family", "name", "naming"), CONVERTED)
+def test_the_proposed_conversion_makes_a_file_that_the_program_loads(engine, family, name, naming, tmp_path):
+    """One block of each kind of a recorded network, with its real widths and rank 1, is really converted."""
+    (problem,) = said(engine, family, alpha=8.0, rank=16)
+    assert problem.fix
+    assert problem.fix.is_advice
+    assert f"easel lora convert FILE --naming {naming}`" in problem.fix.label
+    (missing,) = [program for program in loaders.PROGRAMS if program in problem.fix.label.partition("` makes")[2]]
+    tensors = {
+        key: np.ones([1 if side == at else size for at, size in enumerate(info.shape)], np.float16)
+        for key, info in recorded_roles.sized(name).items()
+        for side in [1 if key.endswith(("up.weight", "lora_B.weight")) else 0]
+        if set(re.findall(r"(?<![a-z])\d+(?=[._])", key)) <= {"0", "1", "2"}
+    }
+    file = tmp_path / "trained.safetensors"
+    save_file(tensors, file)
+    settings = lora_convert.Settings(
+        file=str(file), naming=naming, family=family, target=str(tmp_path / "made.safetensors")
+    )
+    made = headers.read(lora_convert.run(settings, lambda line: None))
+    (answer,) = [each for each in loaders.judge(made, family) if each.program == missing]
+    assert (answer.loads, answer.reason) == ("yes", "")
+    assert answer.layers > 4
+
+
+def test_what_no_conversion_changes_says_so():
+    (problem,) = said("kohya", "hunyuan_image")
+    assert problem.fix is None
+    assert problem.message.endswith("`easel lora convert` cannot change that.")
+    assert forms.answers(headers.Header(Path("empty"), {}, {}, "safetensors"), "sd3", "diffusers") == ()
 
 
 def test_names_that_no_program_has_are_warned_of_without_a_fix():

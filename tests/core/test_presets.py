@@ -64,7 +64,7 @@ def test_presets_that_keep_the_result_set_nothing_that_changes_it():
         assert set(preset.values).union(*preset.by_family.values()) <= harmless
 
 
-NEW_FAMILIES = {"flux2": "klein-9b", "z-image": "base", "qwen-image": "image", "krea2": ""}
+NEW_FAMILIES = {"flux2": "klein-9b", "z-image": "base", "qwen-image": "image", "qwen-image21": "", "krea2": ""}
 """The families of 2026 by the beginning of their presets, with the variant that the presets are for."""
 LARGE_ENCODERS = [
     "flux",
@@ -172,6 +172,29 @@ def test_a_preset_for_a_lora_of_a_family_of_2026_fits_its_gpu_by_the_estimate(na
     left = model.parameters - model.swapped_parameters(values["memory.blocks_to_swap"], paired=True)
     step = model.step_bytes(values["dataset.resolution"], trains_model=False, checkpointing=True)
     assert 2 * left + values["schedule.batch_size"] * step < 0.85 * preset.vram_gib * 2**30
+
+
+TOO_LARGE = [("flux2-12", "simpletuner")]
+"""Presets that the guide says do not fit with an engine: it trains FLUX.2 klein 9B on larger GPUs only."""
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name.rpartition("-")[0] in NEW_FAMILIES])
+def test_a_preset_of_a_family_of_2026_fits_its_gpu_by_the_whole_estimate_of_each_engine(name):
+    """With the text encoder in 8 bits while captions are encoded, which the plan proposes where it is too large."""
+    preset = presets.get(name)
+    family = preset.families[0]
+    detection = Detection(family=family, variant=NEW_FAMILIES[name.rpartition("-")[0]], role="checkpoint")
+    for engine in (one for one in registry.available() if family in one.manifest.families):
+        values = {**preset.values, **told_variants.told(engine.manifest.families[family], "lora")}
+        native = engine.manifest.estimate.captions_in_8_bits.get(family, {})
+        plan = engine_plans.plan(
+            family,
+            native={engine.manifest.id: dict(native)},
+            **{path.replace(".", "__"): value for path, value in values.items()},
+        )
+        least, most = estimate(plan, Facts(card(preset.vram_gib), detection=detection), (), engine.manifest).vram_gib
+        fits = (least * most) ** 0.5 < preset.vram_gib
+        assert fits != ((name, engine.manifest.id) in TOO_LARGE), (engine.manifest.id, least, most)
 
 
 def test_presets_for_loras_are_not_offered_for_finetuning_and_the_other_way_round():

@@ -15,7 +15,6 @@ import diffusers
 import tiny_tail
 import torch
 import transformers
-from safetensors.torch import load_file
 from tokenizers import pre_tokenizers
 
 SPECIAL = (
@@ -238,13 +237,14 @@ def write(family: str, folder: Path) -> dict[str, int]:
     return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
 
 
-def load(folder: Path, network: Path) -> dict[str, int]:
-    """Lets diffusers load the tensors of a LoRA; returns how many layers there are and how many change."""
+def load(folder: Path, network: Path) -> dict[str, object]:
+    """Lets diffusers load the file of a LoRA; returns how many layers there are, how many change, and alpha divided by the rank."""
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
-    pipeline.load_lora_weights(load_file(network))
+    pipeline.load_lora_weights(network.parent, weight_name=network.name)
     layers = [part for part in pipeline.transformer.modules() if hasattr(part, "lora_B")]
     changed = [part for part in layers if any(each.weight.abs().sum() for each in part.lora_B.values())]
-    return {"layers": len(layers), "changed": len(changed)}
+    scales = {scale for part in layers for scale in part.scaling.values()}
+    return {"layers": len(layers), "changed": len(changed), "scales": sorted(scales)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tiny pipelines of the families that SimpleTuner trains and that were not tried with real weights; `tiny_pipelines.py` writes them.
+"""Tiny pipelines of more families that SimpleTuner trains; `tiny_pipelines.py` writes them.
 
 Their tokenizers are made here, because T5, CLIP and Qwen each need their own.
 """
@@ -48,13 +48,62 @@ def awake(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def pixart() -> diffusers.DiffusionPipeline:
-    """PixArt Sigma: by the number of its blocks it is recognised."""
+def t5() -> tuple[transformers.PreTrainedTokenizer, transformers.PreTrainedModel]:
+    """A T5 that knows single letters, with its tokenizer."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in LETTERS)]
     tokenizer = transformers.T5Tokenizer(vocab=pieces, extra_ids=0)
-    encoder = transformers.T5EncoderModel(
-        transformers.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=16, num_layers=2, num_heads=4)
-    )
+    config = transformers.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=16, num_layers=2, num_heads=4)
+    return tokenizer, transformers.T5EncoderModel(config)
+
+
+def clip(kind: type) -> tuple[transformers.PreTrainedTokenizer, transformers.PreTrainedModel]:
+    """A CLIP that knows single letters, with its tokenizer."""
+    tokenizer = transformers.CLIPTokenizer(vocab=CLIP_PIECES, merges=[])
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        projection_dim=16, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    return tokenizer, kind(config)
+
+
+def sd3() -> diffusers.DiffusionPipeline:
+    """Stable Diffusion 3: both CLIPs together are as wide as its T5."""
+    (first, clip_l), (second, clip_g) = (clip(transformers.CLIPTextModelWithProjection) for _ in range(2))
+    third, t5xxl = t5()
+    denoiser = diffusers.SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, caption_projection_dim=32, pooled_projection_dim=32, pos_embed_max_size=16,
+    )  # fmt: skip
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=awake(denoiser), vae=kl_vae(16, scaling_factor=1.5305, shift_factor=0.0609),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), text_encoder=clip_l, tokenizer=first,
+        text_encoder_2=clip_g, tokenizer_2=second, text_encoder_3=t5xxl, tokenizer_3=third,
+    )  # fmt: skip
+
+
+def lumina2() -> diffusers.DiffusionPipeline:
+    """Lumina Image 2.0: by its width and that of its captions it is recognised."""
+    letters = {letter: number for number, letter in enumerate(("<pad>", "<eos>", "<bos>", "<unk>", "▁", *LETTERS))}
+    tokenizer = transformers.GemmaTokenizer(vocab=letters, merges=[])
+    encoder = transformers.Gemma2Model(
+        transformers.Gemma2Config(
+            vocab_size=len(tokenizer), hidden_size=2304, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, head_dim=8,
+        )
+    )  # fmt: skip
+    denoiser = diffusers.Lumina2Transformer2DModel(
+        in_channels=16, hidden_size=2304, cap_feat_dim=2304, num_layers=2, num_refiner_layers=1, num_attention_heads=24,
+        num_kv_heads=8, multiple_of=16, ffn_dim_multiplier=0.001, axes_dim_rope=(32, 32, 32), axes_lens=(300, 64, 64),
+    )  # fmt: skip
+    return diffusers.Lumina2Pipeline(
+        transformer=awake(denoiser), vae=kl_vae(16, scaling_factor=0.3611, shift_factor=0.1159),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=6.0), text_encoder=encoder, tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def pixart() -> diffusers.DiffusionPipeline:
+    """PixArt Sigma: by the number of its blocks it is recognised."""
+    tokenizer, encoder = t5()
     denoiser = diffusers.PixArtTransformer2DModel(
         num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, caption_channels=32, sample_size=8,
         use_additional_conditions=False,
@@ -98,20 +147,14 @@ def qwen_vl(tokens: int) -> transformers.PreTrainedModel:
 def kandinsky5_image() -> diffusers.DiffusionPipeline:
     """Kandinsky 5 for images."""
     fast = qwen_tokenizer()
-    clip = transformers.CLIPTokenizer(vocab=CLIP_PIECES, merges=[])
-    encoder = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            vocab_size=len(clip), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-            projection_dim=16, bos_token_id=0, eos_token_id=1,
-        )
-    )  # fmt: skip
+    short, encoder = clip(transformers.CLIPTextModel)
     denoiser = diffusers.Kandinsky5Transformer3DModel(
         in_visual_dim=16, in_text_dim=16, in_text_dim2=16, time_dim=16, out_visual_dim=16, model_dim=16, ff_dim=32,
         num_text_blocks=1, num_visual_blocks=2, axes_dims=(4, 2, 2),
     )  # fmt: skip
     return diffusers.Kandinsky5T2IPipeline(
         transformer=awake(denoiser), vae=kl_vae(16, scaling_factor=0.3611), text_encoder=qwen_vl(len(fast)),
-        tokenizer=qwen_processor(fast), text_encoder_2=encoder, tokenizer_2=clip,
+        tokenizer=qwen_processor(fast), text_encoder_2=encoder, tokenizer_2=short,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
     )  # fmt: skip
 
@@ -131,6 +174,8 @@ def longcat_image() -> diffusers.DiffusionPipeline:
 
 
 FAMILIES = {
+    "sd3": sd3,
+    "lumina2": lumina2,
     "pixart": pixart,
     "kandinsky5_image": kandinsky5_image,
     "longcat_image": longcat_image,

@@ -47,4 +47,4 @@ def _show(one: starters.Starter) -> None:
     if one.gated:
         show.line(f"  {one.how_to_get_access}", "yellow")
     ask = " --ask-token huggingface" if one.gated else ""
-    show.line(f"  easel models download hf:{one.repo}/{one.file}{ask}")
+    show.line(f"  easel models download {one.address}{ask}")

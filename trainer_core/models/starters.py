@@ -22,7 +22,10 @@ SITE, HUB = "huggingface", "https://huggingface.co"
 
 @dataclass(frozen=True)
 class Starter:
-    """One model. `size_bytes` is 0 where it is not known; `gated`: its site asks to accept conditions before a download."""
+    """One model. `size_bytes` is 0 where it is not known; `gated`: its site asks to accept conditions before a download.
+
+    `file` is "" for a repository that is a diffusers folder, which is downloaded as a whole.
+    """
 
     id: str
     title: str
@@ -30,12 +33,12 @@ class Starter:
     use: str
     about: str
     repo: str
-    file: str
     licence: str
     licence_title: str
     licence_url: str
     gated: bool
     source: str
+    file: str = ""
     size_bytes: int = 0
 
     @property
@@ -44,11 +47,16 @@ class Starter:
         return f"{HUB}/{self.repo}"
 
     @property
+    def address(self) -> str:
+        """Where the file or the folder is downloaded from, as a link to paste."""
+        return f"hf:{self.repo}/{self.file}" if self.file else f"hf:{self.repo}"
+
+    @property
     def link(self) -> Link:
-        """Where the file is downloaded from."""
+        """The same, parsed."""
         from trainer_core.models import downloads
 
-        found = downloads.parse(f"hf:{self.repo}/{self.file}")
+        found = downloads.parse(self.address)
         assert found is not None  # the text has the form of a link
         return found
 
@@ -69,7 +77,7 @@ class Starter:
         return {
             **asdict(self),
             "page": self.page,
-            "link": f"hf:{self.repo}/{self.file}",
+            "link": self.address,
             "access": self.how_to_get_access,
         }
 

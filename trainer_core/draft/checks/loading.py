@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
-from trainer_core.engines.claim import FamilyClaim
+from trainer_core.engines.claim import FamilyClaim, Written
 from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PATH, ALPHA = "network.algorithm", "network.alpha"
 NEAREST = ("lora", "locon", "lokr", "loha")
 """The algorithms that are proposed instead, the most usual first."""
+COMMAND = "easel lora convert"
 CONVOLUTIONS = "locon"
 """The algorithm whose layers a LoRA has that is told to train convolutions, too."""
 
@@ -33,24 +34,28 @@ def programs_load_the_result(case: Case) -> Iterator[Problem]:
     from trainer_core.models.loaders import COMFYUI
 
     severity = "warning" if any(answer.program == COMFYUI for answer in missing) else "info"
-    yield Problem(PATH, severity, _said(missing, found), _fix(claim, network, missing))
+    fix, message = _fix(claim, network, missing), _said(missing, found)
+    if fix is None:
+        fix = _conversion(claim, network, missing)
+        message += "" if fix else f" `{COMMAND}` cannot change that."
+    yield Problem(PATH, severity, message, fix)
 
 
 def answers(claim: FamilyClaim, network: NetworkSettings) -> tuple[Answer, ...]:
     """Whether each program loads the finished file, by the recorded names; () where the engine's names are not known."""
     # Needed when a model was chosen: a notebook starts without it.
-    from trainer_core.models.detection.layouts import ALGORITHMS
     from trainer_core.models.loaders import foreseen
 
-    cell = claim.cell("lora")
-    names = cell.written
-    if names is None or network.algorithm not in ALGORITHMS:
-        return ()
-    is_own = network.algorithm == "lora" and cell.lora == "own"
+    names = claim.cell("lora").written
+    return foreseen.answers(claim.family, names, *_form(claim, names, network)) if names else ()
+
+
+def _form(claim: FamilyClaim, names: Written, network: NetworkSettings) -> tuple[str, str, str, bool]:
+    """In which form the engine writes the file: the prefix, the endings, the algorithm, and whether alpha is the rank."""
+    is_own = network.algorithm == "lora" and claim.cell("lora").lora == "own"
     prefix, ends = (names.own, names.ends) if is_own else (names.others, "u")
     layers = CONVOLUTIONS if is_own and network.conv_rank else network.algorithm
-    is_alpha_rank = network.alpha == network.rank
-    return foreseen.answers(claim.family, names, prefix, ends, layers, is_alpha_rank)
+    return prefix, ends, layers, network.alpha == network.rank
 
 
 def _said(missing: list[Answer], found: tuple[Answer, ...]) -> str:
@@ -69,6 +74,23 @@ def _fix(claim: FamilyClaim, network: NetworkSettings, missing: list[Answer]) ->
         after = answers(claim, network.model_copy(update=values))
         if after and {answer.program for answer in after if answer.loads != "yes"} < programs:
             return Fix(label, changes)
+    return None
+
+
+def _conversion(claim: FamilyClaim, network: NetworkSettings, missing: list[Answer]) -> Fix | None:
+    """The command that makes a copy of the finished file for a program that does not load it; None if there is none."""
+    from trainer_core.models.loaders import foreseen
+    from trainer_core.weights.lora import forms, naming
+
+    names = claim.cell("lora").written
+    assert names is not None, "without them nothing is missing"
+    header = foreseen.finished(claim.family, names, *_form(claim, names, network))
+    assert header is not None, "the same"
+    for to in (naming.DIFFUSERS, naming.SD_SCRIPTS, naming.COMFYUI):
+        loading = {answer.program for answer in forms.answers(header, claim.family, to) if answer.loads == "yes"}
+        if gained := [answer.program for answer in missing if answer.program in loading]:
+            plain = " --plain" if forms.is_made_plain(header, claim.family) else ""
+            return Fix(f"Afterwards `{COMMAND} FILE --naming {to}{plain}` makes a copy for {' and '.join(gained)}")
     return None
 
 

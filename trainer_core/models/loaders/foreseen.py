@@ -60,18 +60,24 @@ class Names(Protocol):
 def answers(
     family: str, names: Names, prefix: str, ends: str, algorithm: str, is_alpha_rank: bool
 ) -> tuple[Answer, ...]:
-    """The answer of each program for the finished file; () if no name of the family is recorded that fits.
+    """The answer of each program for the finished file; () if no name of the family is recorded that fits, or for an unknown algorithm.
 
     `prefix` stands before the name of each layer, whose dots become underscores if it ends with one. `ends` are the endings of
     a LoRA's tensors, as a code of `loaders.ENDINGS`.
     """
-    if not trained(family, names, algorithm):
-        return ()
+    header = finished(family, names, prefix, ends, algorithm, is_alpha_rank)
+    return tuple(loaders.judge(header, family)) if header is not None else ()
+
+
+@functools.lru_cache(maxsize=256)
+def finished(family: str, names: Names, prefix: str, ends: str, algorithm: str, is_alpha_rank: bool) -> Header | None:
+    """The header of the finished file, with small tensors; None as () above."""
+    if algorithm not in ALGORITHMS or not trained(family, names, algorithm):
+        return None
     header = written(family, names, prefix, ends, algorithm, is_alpha_rank)
     alpha = float(RANK if is_alpha_rank else RANK / 2)
     changed = conversion.improved(header, family, alpha)
-    finished = conversion.as_header(header, changed.pieces, changed.outdated) if changed else header
-    return tuple(loaders.judge(finished, family))
+    return conversion.as_header(header, changed.pieces, changed.outdated) if changed else header
 
 
 def written(family: str, names: Names, prefix: str, ends: str, algorithm: str, is_alpha_rank: bool) -> Header:
