@@ -192,6 +192,19 @@ def kandinsky5_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def ernie_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """ERNIE-Image with 512 text tokens, none of them masked. Sizes: the row of record_families.py."""
+    model = diffusers.ErnieImageTransformer2DModel(**recorded("ernie-image"))
+    # Its table of positions turns autocast off, which the meta device does not have.
+    model.pos_embed.forward = lambda ids: empty(*ids.shape[:2], 1, 128, dtype=torch.float32)
+    return model, lambda side: {
+        "hidden_states": empty(1, 128, side // 16, side // 16),
+        "timestep": empty(1),
+        "text_bth": empty(1, 512, 3072),
+        "text_lens": torch.full((1,), 512),
+    }
+
+
 def longcat_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     """LongCat-Image with 512 text tokens. Sizes: the row of record_families.py."""
     return diffusers.LongCatImageTransformer2DModel(**recorded("longcat-image-6b")), lambda side: {

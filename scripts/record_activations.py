@@ -31,6 +31,7 @@ from activation_models import (
     META,
     anima,
     empty,
+    ernie_image,
     flux2,
     hunyuan_image,
     kandinsky5_image,
@@ -186,6 +187,7 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "pixart-sigma": (lambda: pixart("pixart-sigma"), 16),
     "pixart-900m": (lambda: pixart("pixart-900m"), 16),
     "kandinsky5_image": (kandinsky5_image, 16),
+    "ernie_image": (ernie_image, 16),
     "longcat_image": (longcat_image, 16),
 }
 """The models, and how many pixels one position of the model has on each side."""

@@ -109,6 +109,10 @@ IN_KANDINSKY5 = {
     "lora": ["attention"], "attention": ["attention", "out"], "attention_mlp": ["attention", "out", "mlp"],
     "full": ["attention", "out", "mlp", "modulation"],
 }  # fmt: skip
+ERNIE = {"attention": r"\.self_attention\.to_(q|k|v|out\.0)$", "mlp": r"\.mlp\."}
+IN_ERNIE = {
+    "lora": ["attention"], "attention": ["attention"], "attention_mlp": ["attention", "mlp"], "full": ["attention", "mlp"],
+}  # fmt: skip
 BLOCKS = ["attention", "mlp", "modulation"]
 IN_BLOCKS = {"lora": BLOCKS, "attention": ["attention"], "attention_mlp": BLOCKS, "full": BLOCKS}
 CUT = {
@@ -204,6 +208,10 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "folder": "folder-kandinsky5-image", "groups": (KANDINSKY5, IN_KANDINSKY5), "encoders": ["qwen_vl", "clip_l"],
         "trained": [],
     },
+    "ernie_image": {
+        "family": "ernie_image", "variant": "base", "original": ("folder-ernie-image", ERNIE, IN_ERNIE),
+        "folder": "folder-ernie-image", "groups": (ERNIE, IN_ERNIE), "encoders": ["ministral3_3b"], "trained": [], "vae": "vae_flux2",
+    },
     "longcat_image": {
         "family": "longcat_image", "original": ("folder-longcat-image-6b", DIFFUSERS, CUT), "folder": "folder-longcat-image-6b",
         "encoders": ["qwen_vl"], "trained": [],
@@ -216,7 +224,7 @@ PARTS = {
     "byt5": "byt5-small", "qwen3": "qwen3-06b", "vae_sd": "vae-sd", "vae_flux": "vae-flux",
     "vae_hunyuan": "vae-hunyuan-image", "vae_qwen": "vae-qwen-image", "vae_flux2": "roles/vae-flux2",
     "qwen3_4b": "roles/te-qwen3-4b", "qwen3_8b": "roles/te-qwen3-8b", "qwen3_vl_4b": "roles/te-qwen3-vl-4b",
-    "mistral3_24b": "roles/te-mistral3-24b", "qwen3_vl_8b": "roles/te-qwen3-vl-8b", "vae_qwen21": "roles/vae-qwen-image21",
+    "mistral3_24b": "roles/te-mistral3-24b", "ministral3_3b": "roles/te-ministral3-3b", "qwen3_vl_8b": "roles/te-qwen3-vl-8b", "vae_qwen21": "roles/vae-qwen-image21",
 }  # fmt: skip
 TIED = ("qwen3_4b", "qwen3_vl_4b")
 """Text encoders that use their embeddings as last layer, too: their files have no lm_head. Source: their config.json."""
@@ -320,7 +328,7 @@ def parts() -> Iterator[str]:
         yield f"parameters = {size(found)}"
         lora = (
             dict(layers(found, pattern)).get("lora", {})
-            if not name.startswith(("vae", "qwen_vl", "byt5", "t5", "qwen3_", "mistral"))
+            if not name.startswith(("vae", "qwen_vl", "byt5", "t5", "qwen3_", "mistral", "ministral"))
             else {}
         )
         if lora:

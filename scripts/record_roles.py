@@ -258,6 +258,11 @@ def _language_models() -> None:
     for name, layers in (("mistral3-24b", 40), ("mistral3-flux2", 30)):
         config = transformers.MistralConfig(**mistral, num_hidden_layers=layers)
         _text(name, "mistral3_24b", transformers.MistralForCausalLM(config))
+    # The part for images has the defaults of its class: the 0.4 billion weights that Mistral names for Ministral 3.
+    small = {"model_type": "ministral3", "vocab_size": 131072, "hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 26,
+             "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}  # fmt: skip
+    config = transformers.Mistral3Config(text_config=small, vision_config={"model_type": "pixtral"})
+    _text("ministral3-3b", "ministral3_3b", transformers.Mistral3Model(config))
     vl = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 2,
           "vocab_size": 151936}  # fmt: skip
     for (_, _, size), kind in zip(qwen3, ("2b", "4b", "8b"), strict=True):
@@ -266,13 +271,8 @@ def _language_models() -> None:
     config = transformers.Qwen2_5_VLConfig(text_config=vl)
     _text("qwen25-vl-3b", "qwen25_vl_3b", transformers.Qwen2_5_VLForConditionalGeneration(config))
     gemma = {"head_dim": 256, "vocab_size": 262208}
-    four = {
-        "hidden_size": 2560,
-        "intermediate_size": 10240,
-        "num_hidden_layers": 34,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-    }
+    four = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "num_attention_heads": 8,
+            "num_key_value_heads": 4}  # fmt: skip
     twelve = {
         "hidden_size": 3840,
         "intermediate_size": 15360,

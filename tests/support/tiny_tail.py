@@ -159,6 +159,36 @@ def kandinsky5_image() -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
+def ernie_image() -> diffusers.DiffusionPipeline:
+    """ERNIE-Image; the engine requires the real width of the captions."""
+    fast = qwen_tokenizer()
+    text = {
+        "model_type": "ministral3", "vocab_size": len(fast), "hidden_size": 3072, "intermediate_size": 16, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+    }  # fmt: skip
+    seeing = {
+        "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    encoder = transformers.Mistral3Model(transformers.Mistral3Config(text_config=text, vision_config=seeing))
+    denoiser = diffusers.ErnieImageTransformer2DModel(
+        hidden_size=32,
+        num_attention_heads=2,
+        num_layers=2,
+        ffn_hidden_size=32,
+        text_in_dim=3072,
+        rope_axes_dim=(8, 4, 4),
+    )
+    vae = diffusers.AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * VAE_BLOCKS, up_block_types=("UpDecoderBlock2D",) * VAE_BLOCKS,
+        block_out_channels=(8,) * VAE_BLOCKS, layers_per_block=1, latent_channels=32, norm_num_groups=4, sample_size=64,
+    )  # fmt: skip
+    return diffusers.ErnieImagePipeline(
+        transformer=awake(denoiser), vae=vae, text_encoder=encoder, tokenizer=fast,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )  # fmt: skip
+
+
 def longcat_image() -> diffusers.DiffusionPipeline:
     """LongCat-Image."""
     fast = qwen_tokenizer()
@@ -178,5 +208,6 @@ FAMILIES = {
     "lumina2": lumina2,
     "pixart": pixart,
     "kandinsky5_image": kandinsky5_image,
+    "ernie_image": ernie_image,
     "longcat_image": longcat_image,
 }
