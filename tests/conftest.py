@@ -1,6 +1,7 @@
 """What holds for all tests: how hypothesis tries things, and which tests never run beside each other."""
 
 import re
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,11 +36,15 @@ MANY = 6
 LONG = tuple(
     f"tests/{name}.py"
     for name in (
-        *("core/test_remote_runs", "core/test_ssh_runs", "core/test_cli", "core/test_resume", "ui/test_results"),
+        *("core/test_runpod_runs", "core/test_remote_runs", "core/test_ssh_runs"),
+        *("core/test_cli", "core/test_resume", "ui/test_results"),
         *("core/test_drills_supervision", "core/test_drills_places", "core/test_drills_queue", "core/test_run_results"),
     )
 )
 """The files that take longest, which begin first: one that began late would keep a worker when the others have nothing to do."""
+DIVIDED = LONG[:3]
+"""The files whose tests wait for minutes in all: where there are many workers, several share them."""
+PARTS = 3
 LAST = "tests/browser/"
 """What comes last, when the machine has little else to do: a page that waits for its turn is no test of the page.
 
@@ -49,7 +54,9 @@ MEANWHILE = "tests/ui/"
 
 
 def _together(nodeid: str) -> tuple[str, str]:
-    return next((name for name, start in TOGETHER.items() if re.match(start, nodeid)), (nodeid.partition("::")[0], ""))
+    file = nodeid.partition("::")[0]
+    part = f"part {zlib.crc32(nodeid.encode()) % PARTS}" if file in DIVIDED else ""
+    return next((name for name, start in TOGETHER.items() if re.match(start, nodeid)), (file, part))
 
 
 def _turn(nodeid: str) -> tuple[int, int]:
