@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 
 from trainer_core import places
 from trainer_core.files import write_whole
@@ -21,6 +22,8 @@ class AppLock:
     def __init__(self, app: str) -> None:
         self.path = places.home() / "apps" / f"{app}.json"
         self._own = Identity.of(os.getpid())
+        self._turn = threading.Lock()
+        self._is_given_up = False
 
     @property
     def holder(self) -> Identity | None:
@@ -32,7 +35,14 @@ class AppLock:
         return found if found is not None and found.alive else None
 
     def acquire(self, take_over: bool = False) -> bool:
-        """Takes the lock if no other process holds it, or from the other process; returns whether this process holds it."""
+        """Takes the lock if no other process holds it, or from the other process; returns whether this process holds it.
+
+        Once it was released it is not taken again: a thread may still show an app that was closed.
+        """
+        with self._turn:
+            return not self._is_given_up and self._acquired(take_over)
+
+    def _acquired(self, take_over: bool) -> bool:
         holder = self.holder
         if self._own is None or holder == self._own:
             return True
@@ -43,7 +53,9 @@ class AppLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock up, if this process holds it."""
-        if self.holder == self._own:
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+        """Gives the lock up for good, and frees it if this process holds it."""
+        with self._turn:
+            self._is_given_up = True
+            if self.holder == self._own:
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)

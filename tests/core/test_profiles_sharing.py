@@ -148,6 +148,9 @@ def test_from_the_hub_by_file_and_by_repository(server, monkeypatch):
     server.put("/api/models/org/recipes", b'{"siblings": 4}')
     with pytest.raises(DownloadError, match="cannot be read"):
         take("hub:org/recipes")
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="does not contact Hugging Face"):
+        take("hub:org/recipes/sdxl/mine.toml")
 
 
 def test_a_token_is_sent_only_to_the_hub(server, monkeypatch):

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from scripts import measure_structure
+from tests.conftest import _together
 from tests.support.checkout import ROOT, tracked
 
 READ_IN_MEMORY = {
@@ -170,3 +171,9 @@ def test_no_class_of_the_page_has_two_methods_of_one_name():
                     twice.append((file.name, name, method[1]))
                 of_class[name].add(method[1])
     assert not twice
+
+
+def test_tests_that_run_an_engine_never_run_beside_each_other():
+    files = [file for file in tracked("tests/backends/**.py") if "pytest.mark.backend" in file.read_text("utf-8")]
+    assert len(files) > 10
+    assert {_together(str(file.relative_to(ROOT)))[0] for file in files} == {"engines"}

@@ -12,6 +12,13 @@ FINDINGS = """async (rules) => {
   const found = await axe.run('.easel', {resultTypes: ['violations'], ...only});
   return found.violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(' ')}: ${node.html.slice(0, 160)}`));
 }"""
+HAS_THEME = """async (theme) => {
+  const themes = [...document.querySelector('.easel').classList].filter(name => name.startsWith('easel-theme-'));
+  if (themes.length !== 1 || themes[0] !== theme) return false;
+  await new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  return true;
+}"""
+"""The class of the theme comes from the kernel, which may be busy; then a page needs a moment to have its colours."""
 OF_COLOURS = ["color-contrast", "link-in-text-block"]
 """All that another theme can change: it has other colours, and the same elements."""
 TWO = ("Light", "Dark")
@@ -31,7 +38,7 @@ def look(page: Any, where: str, themes: Sequence[str] = THEMES) -> list[str]:
     found = []
     for index, theme in enumerate(themes):
         page.get_by_label("Theme", exact=True).select_option(theme)
-        page.wait_for_timeout(400)
+        page.wait_for_function(HAS_THEME, arg=f"easel-theme-{theme.lower()}")
         found += [f"{where}, {theme}: {finding}" for finding in page.evaluate(FINDINGS, OF_COLOURS if index else [])]
     return found
 

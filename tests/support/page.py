@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -87,14 +88,34 @@ def _is_html(widget: Any) -> bool:
     return widget._view_name in {"HTMLView", "HTMLMathView"}
 
 
-def wait_for(condition: Callable[[], Any]) -> Any:
-    """What `condition` gives as soon as that is true; the limit is longer than any slow machine takes."""
+def wait_for(condition: Callable[[], Any], unless: Callable[[], str] = lambda: "") -> Any:
+    """What `condition` gives as soon as that is true; the limit is longer than any slow machine takes.
+
+    It ends at once if `unless` has a reason why it will not happen.
+    """
     end = time.monotonic() + 200
     while time.monotonic() < end:
+        # Before the condition, which may come true meanwhile.
+        reason = unless()
         if found := condition():
             return found
+        assert not reason, reason
         time.sleep(0.05)
     raise AssertionError("it did not happen in time")
+
+
+def wait_for_fetch(fetch: Any, state: str) -> None:
+    """Waits until a link was inspected or downloaded and the panel has this state; any other state ends the wait."""
+
+    def other() -> str:
+        return "" if fetch.is_busy else f"it is {fetch.state}: {fetch.says.value}"
+
+    wait_for(lambda: fetch.state == state, other)
+
+
+def settle() -> None:
+    """Waits for what an app looks for when it is opened, and shows then."""
+    wait_for(lambda: not {"easel-known", "easel-show"} & {one.name for one in threading.enumerate()})
 
 
 def draw_images(folder: Path, captions: list[str]) -> Path:

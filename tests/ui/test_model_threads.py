@@ -7,7 +7,7 @@ import threading
 from tests.support import recorded_headers
 from tests.support.downloading import SECRET
 from tests.support.misbehaving import send
-from tests.support.page import click, enter, on_page, prepare, wait_for
+from tests.support.page import click, enter, on_page, prepare, wait_for, wait_for_fetch
 from trainer_core.models import library
 
 
@@ -38,7 +38,7 @@ def test_the_answer_for_an_earlier_link_is_ignored(open_app, home, hub, tiny):
     enter(app.model.path, "hf:org/slow")
     (slow,) = inspecting() - before
     enter(app.model.path, "hf:org/quick")
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
     go.set()
     slow.join(200)
     assert "quick is a" in app.model.fetch.says.value
@@ -67,7 +67,7 @@ def test_a_model_chosen_during_a_download_stays_chosen_afterwards(open_app, home
     settings = prepare(home)
     app = open_app(settings)
     enter(app.model.path, link)
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
     go = delayed(hub, "/one.safetensors")
     click(app.model.fetch.get)
     enter(app.model.path, link.replace("one", "two"))
@@ -75,7 +75,7 @@ def test_a_model_chosen_during_a_download_stays_chosen_afterwards(open_app, home
     enter(app.model.path, settings["model.path"])
     assert app.model.path.value == settings["model.path"]
     go.set()
-    wait_for(lambda: app.model.fetch.state == "idle")
+    wait_for_fetch(app.model.fetch, "idle")
     assert app.session.values["model.path"] == settings["model.path"]
     wait_for(lambda: "one.safetensors is downloaded" in app.session.message)
 
@@ -109,7 +109,7 @@ def test_a_token_replaces_the_refused_one_in_a_link(open_app, home, hub, tiny):
     wait_for(lambda: on_page(app.model.fetch.ask))
     enter(app.model.fetch.token, SECRET)
     click(app.model.fetch.use)
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
 
 
 def test_no_token_is_requested_for_a_site_that_gets_none(open_app, home, hub):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import recorded_headers
 from tests.support.downloading import SECRET
-from tests.support.page import button, click, enter, inside, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, inside, on_page, prepare, wait_for, wait_for_fetch
 from trainer_core import places
 from trainer_core.models.header import BITS
 
@@ -28,7 +28,7 @@ def test_a_link_is_inspected_and_then_downloaded(open_app, home, hub, tiny):
     hub.hub("org/tiny-sdxl", tiny)
     app = open_app(prepare(home))
     enter(app.model.path, "org/tiny-sdxl")
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
     wait_for(lambda: on_page(app.model.fetch.get))
     assert "Stable Diffusion XL" in app.model.fetch.says.value
     assert app.session.values["model.path"] == "org/tiny-sdxl", "the previous model is not trained instead"
@@ -38,7 +38,7 @@ def test_a_link_is_inspected_and_then_downloaded(open_app, home, hub, tiny):
     assert row.problem.message.startswith("The base model org/tiny-sdxl does not exist.")
     assert not list(places.models().rglob("model_index.json")), "only headers were downloaded"
     click(app.model.fetch.get)
-    wait_for(lambda: app.model.fetch.state == "idle")
+    wait_for_fetch(app.model.fetch, "idle")
     wait_for(lambda: app.session.values["model.path"] != "org/tiny-sdxl")
     path = places.models() / "diffusers" / "tiny-sdxl"
     assert app.session.values["model.path"] == str(path)
@@ -51,7 +51,7 @@ def test_a_failed_download_is_reported_and_nothing_is_chosen(open_app, home, hub
     app = open_app(prepare(home))
     before = app.session.values["model.path"]
     enter(app.model.path, "hf:org/missing")
-    wait_for(lambda: app.model.fetch.state == "failed")
+    wait_for_fetch(app.model.fetch, "failed")
     wait_for(lambda: on_page(app.model.fetch.widget))
     assert not on_page(app.model.fetch.ask)
     app.session.start()
@@ -60,9 +60,9 @@ def test_a_failed_download_is_reported_and_nothing_is_chosen(open_app, home, hub
     assert row.problem.message.startswith("The base model is a link: download it first.")
     hub.hub("org/missing", tiny)
     click(app.model.fetch.get)
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
     enter(app.model.path, "hf:org/gone")
-    wait_for(lambda: app.model.fetch.state == "failed")
+    wait_for_fetch(app.model.fetch, "failed")
     enter(app.model.path, before)
     assert not on_page(app.model.fetch.widget), "a path hides the failure"
 
@@ -71,11 +71,11 @@ def test_a_token_is_requested_used_and_never_shown(open_app, home, hub, tiny):
     hub.hub("org/closed", tiny, token=SECRET)
     app = open_app(prepare(home))
     enter(app.model.path, "hf:org/closed")
-    wait_for(lambda: app.model.fetch.state == "failed")
+    wait_for_fetch(app.model.fetch, "failed")
     wait_for(lambda: on_page(app.model.fetch.ask))
     enter(app.model.fetch.token, SECRET)
     click(app.model.fetch.use)
-    wait_for(lambda: app.model.fetch.state == "offered")
+    wait_for_fetch(app.model.fetch, "offered")
     states = [one.get_state() for one in inside(app.root)]
     assert SECRET not in json.dumps(states, default=str)
 

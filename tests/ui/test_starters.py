@@ -8,7 +8,7 @@ from safetensors.numpy import save
 
 from tests.support import trained_models
 from tests.support.downloading import SECRET
-from tests.support.page import click, enter, inside, on_page, wait_for
+from tests.support.page import click, enter, inside, on_page, wait_for, wait_for_fetch
 from trainer_core import hardware, places
 from trainer_core.cli import main
 from trainer_core.engines import registry
@@ -88,7 +88,7 @@ def test_a_stopped_download_goes_on_from_the_same_list(open_app, hub):
     one = starters.get("sd15")
     app = open_app(engine="")
     press(app, "sd15")
-    wait_for(lambda: app.model.fetch.state == "failed")
+    wait_for_fetch(app.model.fetch, "failed")
     wait_for(lambda: on_page(app.model.starters.widget))
     hub.hub(one.repo, {one.file: save(trained_models.sd15())})
     click(app.model.fetch.get)

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.support.page import act, button, click, go, markup, on_page, prepare, wait_for
+from tests.support.page import act, button, click, go, markup, on_page, prepare, settle, wait_for
 from trainer_core import hardware
 from trainer_core.jobs.reading import JobReader
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import Fix, Problem
 from trainer_core.training.run import Run
+from trainer_ui import session as sessions
 from trainer_ui.panels.problems import READY_ROWS, ProblemList
 from trainer_ui.session import Session
 
@@ -23,11 +24,14 @@ def there():
     return set(ipywidgets_widget._instances)
 
 
-def test_less_free_memory_makes_no_widget(open_app, home):
+def test_less_free_memory_makes_no_widget(open_app, home, monkeypatch):
+    # This machine is not measured meanwhile, however long the test takes.
+    monkeypatch.setattr(sessions, "LOOK_S", float("inf"))
     device = hardware.Accelerator("cuda", "a card", 24 * GIB, 20 * GIB, "8.6")
     machine = hardware.Machine((device,), 32 * GIB, 30 * GIB, 100 * GIB, 4, "Linux x86_64")
     app = open_app(prepare(home))
     app.session.bench.use_machine(machine)
+    settle()
     app.session.show()
     before = there()
     said = set()

@@ -8,13 +8,12 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
+from trainer_core.models.hub_interface import is_off
+
 if TYPE_CHECKING:
     from trainer_core.engines.hub import Reach
 
 HUB = "https://huggingface.co"
-SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-"""Each of them switches the Hub off for an engine. Source: huggingface_hub/constants.py; transformers/utils/hub.py."""
-ON = ("1", "true", "yes", "on")
 TRIES_S = 4
 KEPT_S = {"yes": 600.0, "no": 30.0}
 """How long an answer is used: a connection that is missing may be there soon."""
@@ -32,11 +31,6 @@ def is_address(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
-
-
-def is_off() -> bool:
-    """Whether the user has switched the Hub off."""
-    return any(os.environ.get(name, "").strip().lower() in ON for name in SWITCHES)
 
 
 def answers(address: str) -> bool:

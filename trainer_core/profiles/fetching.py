@@ -91,6 +91,7 @@ def _fetched(text: str, patience: Patience | None) -> tuple[bytes, str, str]:
 
 def _asked(link: Link, patience: Patience | None) -> Asked:
     """The request for the file that a link leads to."""
+    from trainer_core.models import hub_interface
     from trainer_core.models.downloads.http import Asked
     from trainer_core.models.downloads.links import hugging_face_endpoint
 
@@ -98,6 +99,7 @@ def _asked(link: Link, patience: Patience | None) -> Asked:
         return Asked(
             link.url, printable(urlsplit(link.url).path.rpartition("/")[2] or link.shown, 120), token=link.token
         )
+    hub_interface.refuse_if_off()
     page = f"{hugging_face_endpoint()}/{link.repo}"
     path = link.path if link.path.endswith(".toml") else _only_profile(link, page, patience)
     revision = quote(link.revision or "main", safe="")

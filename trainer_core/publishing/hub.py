@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from trainer_core.errors import DownloadError
-from trainer_core.models import tokens
+from trainer_core.models import hub_interface, tokens
 from trainer_core.models.downloads.links import hugging_face_endpoint
 from trainer_core.models.tokens import Token
 from trainer_core.publishing import explained
@@ -50,15 +50,14 @@ def opened(repo: str, *, private: bool, kind: Kind = "model") -> tuple[Any, bool
     """The interface to the Hub, and whether the repository has a card; a missing repository is created.
 
     Raises:
-        DownloadError: there is no token, or the repository is public and the upload shall be private.
+        DownloadError: the Hub is switched off, there is no token, or the repository is public and the upload shall be private.
     """
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
     token = tokens.find(explained.SITE)
     if token is None:
         raise explained.without_token()
-    api = HfApi(endpoint=hugging_face_endpoint(), token=_text(token))
+    api = hub_interface.opened(endpoint=hugging_face_endpoint(), token=_text(token))
     try:
         info = api.dataset_info(repo) if kind == "dataset" else api.model_info(repo)
     except RepositoryNotFoundError:

@@ -12,6 +12,7 @@ from trainer_core.errors import DownloadError
 from trainer_core.install import hub_reach, index_reach, mirrors, uv
 from trainer_core.install.torch_choice import REGISTRY
 from trainer_core.install.upstream import reachable
+from trainer_core.models import hub_interface
 from trainer_core.models.tokens import SITES, find, where_to_set
 from trainer_core.text import printable, without_secrets
 
@@ -99,7 +100,7 @@ def hub(case: Case) -> Iterator[Finding]:
     if reach == "yes":
         yield Finding("network.hub", title, "good", f"{where} answers.", private=private)
     elif reach == "off":
-        found = f"It is switched off by {' or '.join(hub_reach.SWITCHES)}."
+        found = f"It is switched off by {' or '.join(hub_interface.SWITCHES)}."
         yield Finding("network.hub", title, "notice", found, offline, "To use it, unset these variables.")
     elif reach == "no":
         fix = "Check the connection, or set HF_ENDPOINT to a mirror."

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from trainer_core.errors import DownloadError
+from trainer_core.models import hub_interface
 from trainer_core.models.downloads import names, refusals
 from trainer_core.models.downloads.http import BRIEF, Asked, Patience, get_json, keep_trying
 from trainer_core.models.downloads.links import Link, hugging_face_endpoint, is_model_name
@@ -99,17 +100,14 @@ def listing(
         DownloadError: there is no such repository, or access is refused.
     """
     import httpx2
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import errors
 
     token = link.token or find("huggingface")
-    api = HfApi(endpoint=endpoint, token=False, headers=token.header() if token else None)
+    api = hub_interface.opened(endpoint=endpoint, token=False, headers=token.header() if token else None)
     host = httpx2.URL(endpoint).host
     try:
         ask = api.dataset_info if of_dataset else api.model_info
         info = ask(link.repo, revision=link.revision or None, files_metadata=True, timeout=patience.read_s)
-    except errors.OfflineModeIsEnabled:
-        message = "Easel does not contact Hugging Face, because HF_HUB_OFFLINE is set."
-        raise DownloadError(message, "Unset it, or choose a file on this machine.", "link") from None
     except errors.HfHubHTTPError as error:
         raise refusals.of_status(
             error.response.status_code,

@@ -1,0 +1,45 @@
+"""The interface of huggingface_hub, and whether the user has switched the Hub off. Standard library only, until it is opened."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.errors import DownloadError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Each of them switches the Hub off for an engine. Source: huggingface_hub/constants.py; transformers/utils/hub.py."""
+ON = ("1", "true", "yes", "on")
+
+
+def is_off() -> bool:
+    """Whether the user has switched the Hub off."""
+    return any(os.environ.get(name, "").strip().lower() in ON for name in SWITCHES)
+
+
+def refuse_if_off() -> None:
+    """Returns if the Hub may be contacted.
+
+    Raises:
+        DownloadError: the user has switched it off.
+    """
+    if is_off():
+        message = f"Easel does not contact Hugging Face, because {' or '.join(SWITCHES)} is set."
+        raise DownloadError(message, "Unset it, or use files on this machine.", "link")
+
+
+def opened(**more: Any) -> HfApi:
+    """The interface to the Hub, made with these arguments.
+
+    Raises:
+        DownloadError: the user has switched the Hub off.
+    """
+    refuse_if_off()
+    from huggingface_hub import HfApi, constants
+
+    # It reads the switch once, when it is loaded; a notebook can be told otherwise later, and must not need a restart.
+    constants.HF_HUB_OFFLINE = False
+    return HfApi(**more)
