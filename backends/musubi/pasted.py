@@ -29,6 +29,7 @@ from trainer_core.engines.pasted_options import (
     unsaid,
 )
 from trainer_core.engines.pasted_training import OptimizerReader, Reader
+from trainer_core.plan import fields
 
 METHOD = "lora"
 EASELS = {
@@ -241,8 +242,8 @@ def _launched(launch: Mapping[str, Any], read_: Read) -> Iterator[Item]:
     for name, value in launch.items():
         text, label = shown(value), f"launch {name}"
         if name == "mixed_precision" and name not in read_.given:
-            for one in direct(read_, name, "memory.mixed_precision", value):
-                yield Item(label, text, one.kind, one.path, one.value, one.reason)
+            found, problem = fields.check("memory.mixed_precision", value)
+            yield Item(label, text, "refused" if problem else "setting", "memory.mixed_precision", found, problem)
         elif name == "mixed_precision":
             yield Item(label, text, "same", reason="the option of the program counts.")
         elif name in ONE_PROCESS or (name == "num_processes" and str(value) == "1"):
