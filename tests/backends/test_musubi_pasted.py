@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.musubi import backend
 from tests.support import engine_plans, musubi_plans
 from trainer_core.engines import registry
 from trainer_core.errors import PlanError
@@ -143,7 +144,7 @@ def test_a_configuration_is_read_without_a_program(text, family):
     pasting.take(bench, offer)
     if "network_module" in text:
         assert not refused(offer)
-        reading = MUSUBI.read_command(pasting.pasted.parse(text), "", pasting.Here())
+        reading = backend.read_command(pasting.pasted.parse(text), "", pasting.Here())
         assert reading.family == family
 
 
