@@ -12,14 +12,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from backends.kohya import pasted_dataset, pasted_gui, pasted_trained
-from backends.kohya.pasted_values import Read, direct, item, misfit, refused, same, typed
-from trainer_core.engines import audit, launcher, options
+from backends.kohya.pasted_read import Read
+from trainer_core.engines import audit, launcher, options, pasted_training
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.option_rules import decide
 from trainer_core.engines.options import EngineOptions, Option
-from trainer_core.engines.pasted import Files, Given, Item, Reading, shown, variable_in
+from trainer_core.engines.pasted import Files, Given, Item, Reading, shown
+from trainer_core.engines.pasted_options import direct, named, native, same, typed, unsaid
 
-VARIABLE = "its value is a variable of the shell, which Easel does not know."
 EASELS = {
     "config_file": "it was read.",
     "console_log_file": "Easel records the engine's output.",
@@ -59,6 +59,9 @@ def reads(given: Given, manifest: BackendManifest) -> bool:
     if pasted_gui.is_saved(given):
         return True
     known = _every(manifest).options
+    # A trainer of the same author shares most options. It names its model so, and its folders without `subsets`.
+    if "dit" in given.options or pasted_dataset.is_foreign(given.options):
+        return False
     return 2 * sum(name in known for name in given.options) >= len(given.options)
 
 
@@ -83,14 +86,14 @@ def read(given: Given, family: str, manifest: BackendManifest, files: Files) -> 
     options_given, notes = pasted_dataset.with_files(given.options, files)
     family, method = _cell(given, options_given, family, manifest)
     record = options.of_program(manifest, family, method) or _every(manifest)
-    full, wrong = _named(options_given, record, _described(manifest))
+    full, wrong = named(options_given, record, _described(manifest))
     read_ = Read(manifest, family, method, record, full, files, _processes(given.launch))
     items = [*notes, *wrong]
     done: set[str] = set()
     for name in (*full, *_absent(read_)):
         if name not in done:
             done.add(name)
-            items += list(_of(read_, name)) or _unsaid(read_, name)
+            items += list(_of(read_, name)) or unsaid(read_, name)
     items += [Item(word, "", "refused", reason=why) for word, why in given.unread]
     items += _launched(given.launch, manifest, read_)
     return Reading(method, family, tuple(items))
@@ -100,16 +103,6 @@ def _described(manifest: BackendManifest) -> dict[str, Option]:
     """The options of the description of a dataset, by name, which every program reads."""
     records = audit.records(manifest.schema)
     return {name: option for table in TABLES for name, option in records[table].options.items()}
-
-
-def _unsaid(read_: Read, name: str) -> list[Item]:
-    """The item of a given option from which nothing follows here."""
-    if name not in read_.given:
-        return []
-    value = read_.given[name]
-    if value is None or value is False or value == []:
-        return [same(read_, name, "it is off.")]
-    return [refused(read_, name, f"nothing reads it in a run of this kind ({read_.record.program}).")]
 
 
 def _processes(launch: Mapping[str, Any]) -> int:
@@ -139,30 +132,6 @@ def _cell(given: Given, full: Mapping[str, Any], family: str, manifest: BackendM
     return next((cell for cell in cells if cell[0] == family), cells[0])
 
 
-def _named(
-    given: Mapping[str, Any], record: EngineOptions, described: Mapping[str, Option]
-) -> tuple[dict[str, Any], list[Item]]:
-    """The options by their full names, with values in their types, and those that neither the program nor a dataset has."""
-    found: dict[str, Any] = {}
-    wrong: list[Item] = []
-    for short, value in given.items():
-        begun = [name for name in record.options if name.startswith(short)]
-        # argparse accepts the beginning of a name if it is unique.
-        name = short if short in record.options or len(begun) != 1 else begun[0]
-        option = record.options.get(name) or described.get(name)
-        if name != short and name in given:
-            wrong.append(Item(short, shown(value), "refused", reason=f"{name} is given in full."))
-        elif variable_in(value):
-            wrong.append(Item(short, shown(value), "refused", reason=VARIABLE))
-        elif option is None:
-            wrong.append(Item(short, shown(value), "refused", reason=record.unknown(name)))
-        elif problem := misfit(option, read_value := typed(option, value)):
-            wrong.append(Item(short, shown(value), "refused", reason=f"{name} {problem}."))
-        else:
-            found[name] = read_value
-    return found, wrong
-
-
 def _absent(read_: Read) -> Iterator[str]:
     """The options that the text does not have, and whose default in the engine differs from Easel's."""
     for name, option in read_.record.options.items():
@@ -172,6 +141,7 @@ def _absent(read_: Read) -> Iterator[str]:
 
 
 SPECIAL: Mapping[str, Callable[[Read, str, Any], Iterator[Item]]] = {
+    **pasted_training.SPECIAL,
     **pasted_dataset.SPECIAL,
     **pasted_trained.SPECIAL,
 }
@@ -195,22 +165,7 @@ def _of(read_: Read, name: str) -> Iterator[Item]:
     if path:
         yield from direct(read_, name, path, value)
     elif name in read_.given:
-        yield _native(read_, name, value)
-
-
-def _native(read_: Read, name: str, value: Any) -> Item:
-    families = frozenset({read_.cell.model_family}) if read_.cell.model_family else frozenset()
-    option = read_.record.options.get(name)
-    decision = decide(read_.manifest.options, name, read_.record.name, option.families if option else (), families)
-    if value is False:
-        return same(read_, name, "it is off.")
-    if decision.kind == "native":
-        return item(read_, name, "native", f"native.{read_.manifest.id}.{name}", value)
-    if name == "resume":
-        return refused(read_, name, "a run continues from a state of its own: use easel runs resume.")
-    if decision.kind == "owned":
-        return same(read_, name, "Easel determines it.")
-    return refused(read_, name, decision.reason or "Easel does not know this option.")
+        yield native(read_, name, value)
 
 
 def _launched(launch: Mapping[str, Any], manifest: BackendManifest, read_: Read) -> Iterator[Item]:

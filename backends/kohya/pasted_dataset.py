@@ -5,15 +5,15 @@ Source: library/config_util.py, generate_dreambooth_subsets_config_by_subdirs; l
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from backends.kohya import pasted_folders
 from backends.kohya.pasted_folders import REPEATED
-from backends.kohya.pasted_values import Read, direct, item, refused, same
+from backends.kohya.pasted_read import Read
 from trainer_core.engines.pasted import Files, Item, parse, shown
+from trainer_core.engines.pasted_options import direct, item, refused, same
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
 from trainer_core.plan.subsets import LIST
@@ -22,12 +22,6 @@ RENAMED: Mapping[Any, str] = {"batch_size": "train_batch_size"}
 """Names in the description of a dataset, and those of the program's own options."""
 OF_CLASS = {"image_dir": "class_path", "num_repeats": "class_repeats", "class_tokens": "class_caption"}
 """Keys of the class images, and their settings. What else they have is that of the other images."""
-PROMPT_KEYS: Mapping[Any, str] = {
-    "prompt": "text",
-    "sample_steps": "inference_steps",
-    "scale": "guidance",
-    "guidance_scale": "guidance",
-}
 
 
 def with_files(given: Mapping[str, Any], files: Files) -> tuple[dict[str, Any], list[Item]]:
@@ -67,6 +61,12 @@ def _read(files: Files, path: str) -> tuple[dict[str, Any], str]:
 
 def _tables(datasets: Any) -> list[dict[str, Any]]:
     return [each for each in datasets if isinstance(each, dict)] if isinstance(datasets, list) else []
+
+
+def is_foreign(options: Mapping[str, Any]) -> bool:
+    """Whether the folders of a description are not where sd-scripts reads them: each of its datasets has `subsets`."""
+    tables = _tables(options.get("datasets"))
+    return bool(tables) and not any("subsets" in table for table in tables)
 
 
 def _described(datasets: Any) -> tuple[dict[str, Any], list[Item]]:
@@ -149,58 +149,6 @@ def _further(read: Read) -> list[dict[str, Any]]:
     return found
 
 
-def _samples(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if name not in read.given:
-        return
-    try:
-        text = read.files.text(str(value))
-        prompts = _prompts(text) if str(value).endswith(".json") else None
-    except PlanError as error:
-        yield refused(read, name, error.message)
-        return
-    if prompts is not None and len(prompts) == 1:
-        # One prompt: its values are those of all samples.
-        for key, each in prompts[0].items():
-            yield from direct(read, name, f"sampling.{'prompt' if key == 'text' else key}", each)
-        return
-    lines = "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    found, problem = (
-        fields.check("sampling.prompts", tuple(prompts)) if prompts else fields.from_text("sampling.prompts", lines)
-    )
-    if problem or not found:
-        yield refused(read, name, problem or "It has no prompt.")
-    else:
-        yield item(read, name, "setting", "sampling.prompts", found)
-
-
-def _prompts(text: str) -> list[dict[str, Any]] | None:
-    """The prompts in a JSON list, with the names of Easel."""
-    try:
-        rows = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows
-    ):
-        return None
-    known = fields.all_fields()
-    named = [{PROMPT_KEYS.get(key, key): value for key, value in row.items()} for row in rows]
-    return [{key: value for key, value in row.items() if key == "text" or f"sampling.{key}" in known} for row in named]
-
-
-def _epochs(path: str) -> Callable[[Read, str, Any], Iterator[Item]]:
-    def found(read: Read, name: str, value: Any) -> Iterator[Item]:
-        if name in read.given:
-            yield item(read, name, "epochs", path, value)
-
-    return found
-
-
-def _read_already(read: Read, name: str, _: Any) -> Iterator[Item]:
-    if name in read.given:
-        yield same(read, name, "it was read.")
-
-
 def _masks(read: Read, name: str, value: Any) -> Iterator[Item]:
     if name in read.given:
         yield from direct(read, name, "dataset.masks", value)
@@ -219,25 +167,12 @@ def _image_folder(read: Read, name: str, value: Any) -> Iterator[Item]:
     yield from direct(read, name, "dataset.path", value)
 
 
-def _steps(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if "max_train_epochs" not in read.given:
-        yield from direct(read, name, "schedule.steps", value)
-    elif name in read.given:
-        yield same(read, name, "max_train_epochs counts.")
-
-
 SPECIAL: Mapping[str, Callable[[Read, str, Any], Iterator[Item]]] = {
     "conditioning_data_dir": _masks,
-    "dataset_config": _read_already,
     "image_dir": _image_folder,
     "masked_loss": _masked_loss,
-    "max_train_epochs": _epochs("schedule.steps"),
-    "max_train_steps": _steps,
     "reg_data_dir": _folder("dataset.class_path", "dataset.class_repeats", "dataset.class_caption"),
     "resolution": _resolution,
-    "sample_every_n_epochs": _epochs("sampling.every_steps"),
-    "sample_prompts": _samples,
-    "save_every_n_epochs": _epochs("output.save_every_steps"),
     "train_data_dir": _folder("dataset.path", "dataset.repeats", "dataset.trigger"),
 }
 """The options whose value has another form in a plan."""

@@ -7,10 +7,11 @@ from typing import Any
 
 from backends.kohya import pasted_optimizer, target
 from backends.kohya.cell import KohyaCell
-from backends.kohya.pasted_values import Read, checked, direct, item, of_type, pairs_in, refused, same
+from backends.kohya.pasted_read import Read
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
 from trainer_core.engines.pasted import Item, shown
+from trainer_core.engines.pasted_options import checked, direct, item, of_type, pairs_in, refused, same
 
 MISSING = ("network_dim", "text_encoder_lr", "optimizer_args", "stop_text_encoder_training")
 """Options whose absence means something, although the parser has no default for them."""
@@ -131,41 +132,6 @@ def _prediction(read: Read, name: str, value: Any) -> Iterator[Item]:
         yield item(read, name, "setting", "model.prediction", "v_prediction")
 
 
-def _keep(read: Read, name: str, value: Any) -> Iterator[Item]:
-    """Steps before the newest checkpoint as a number of checkpoints."""
-    if name not in read.given:
-        return
-    every = read.value("save_every_n_steps") or 0
-    if every and isinstance(value, int) and value > 1:
-        yield from direct(read, name, "output.keep_last", -(-(value + 1) // every))
-    elif value == 1:
-        yield same(read, name, "checkpoints that only belong to a state are not kept.")
-    else:
-        yield refused(read, name, "it counts only with save_every_n_steps.")
-
-
-def _states(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if not value:
-        return
-    every, last = read.value("save_every_n_steps") or 0, read.given.get("save_last_n_steps_state")
-    keep = max(1, int(last) // every - 1) if every and last else 1
-    yield item(read, name, "setting", "output.keep_states", keep)
-
-
-def _states_kept(read: Read, name: str, _: Any) -> Iterator[Item]:
-    if name in read.given:
-        yield same(read, name, "it is read together with save_state.")
-
-
-def _save_every(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if name not in read.given:
-        return
-    if read.value("save_last_n_steps") == 1 and read.value("save_state"):
-        yield same(read, name, "it saves states only.")
-    else:
-        yield from direct(read, name, "output.save_every_steps", value)
-
-
 def _fixed(read: Read, name: str, value: Any) -> Iterator[Item]:
     """The shift of a flow model; the value that Easel writes without one is none."""
     if name not in read.given:
@@ -197,10 +163,6 @@ SPECIAL: Mapping[str, Callable[[Read, str, Any], Iterator[Item]]] = {
     "network_dim": _rank,
     "network_module": _module,
     "network_train_unet_only": _only_unet,
-    "save_every_n_steps": _save_every,
-    "save_last_n_steps": _keep,
-    "save_last_n_steps_state": _states_kept,
-    "save_state": _states,
     "stop_text_encoder_training": _stop_text,
     "text_encoder": _text_encoder_file,
     "training_shift": _fixed,

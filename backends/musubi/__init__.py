@@ -19,6 +19,7 @@ from trainer_core.problems import Problem
 
 if TYPE_CHECKING:
     from trainer_core.engines.arguments import Argument
+    from trainer_core.engines.pasted import Files, Given, Reading
     from trainer_core.plan.sections import TrainingPlan
 
 
@@ -50,6 +51,18 @@ class Musubi:
         from backends.musubi import arguments
 
         return tuple(arguments.of_plan(plan, status, self.manifest))
+
+    def reads(self, given: Given) -> bool:
+        """Whether a pasted command or configuration is one of musubi-tuner."""
+        from backends.musubi import pasted
+
+        return pasted.reads(given, self.manifest)
+
+    def read_command(self, given: Given, family: str, files: Files) -> Reading:
+        """What becomes of each option of a pasted command or configuration."""
+        from backends.musubi import pasted
+
+        return pasted.read(given, family, self.manifest, files)
 
 
 backend = Musubi()

@@ -208,17 +208,15 @@ def test_a_model_that_is_shown_none_gets_none(place):
     assert problem.fix.changes == {"dataset.controls": "", "dataset.controls_2": ""}
 
 
-def of_trigger(place: Path, **values: object) -> list[str]:
-    return [each.message for each in bench(place, **values).problems if "trigger word" in each.message]
-
-
 def test_an_instruction_has_no_trigger_word_unless_the_user_gives_one(place):
+    def of_trigger(**values: object) -> list[str]:
+        return [each.message for each in bench(place, **values).problems if "trigger word" in each.message]
+
     with_pairs, without = {"dataset__controls": str(place / "before")}, {"dataset__controls": ""}
-    assert of_trigger(place, **with_pairs) == []
-    # An edit model of which the control images are not chosen yet.
-    assert of_trigger(place, **without, model__variant="kontext") == []
-    assert any("no word turns the result on" in each for each in of_trigger(place, **without, model__variant="dev"))
-    assert any("not in the caption" in each for each in of_trigger(place, **with_pairs, dataset__trigger="mika"))
+    # With control images, and with an edit model of which they are not chosen yet.
+    assert of_trigger(**with_pairs) == of_trigger(**without, model__variant="kontext") == []
+    assert any("no word turns the result on" in each for each in of_trigger(**without, model__variant="dev"))
+    assert any("not in the caption" in each for each in of_trigger(**with_pairs, dataset__trigger="mika"))
     (place / "after" / "a.txt").unlink()
     found = [each for each in bench(place).problems if "what the edit does" in each.message]
     assert [(each.severity, each.path) for each in found] == [("error", "dataset.path")]

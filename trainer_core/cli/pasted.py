@@ -29,7 +29,7 @@ STDIN = Path("-")
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def import_command(source: Path, model: str, dataset: str, save_plan: Path | None, as_json: bool) -> None:
-    """Take over a command of sd-scripts.
+    """Take over a command of sd-scripts or musubi-tuner.
 
     SOURCE is a text file with the command, a configuration in TOML, what the kohya GUI saved for a LoRA (JSON), or - for the input.
     Nothing of it is run. The command shows what becomes of each option; with --save-plan, the settings become a plan file for `easel plan` and `easel train`.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NONE = "None: recommended values"
 PLAIN_DEFAULTS = "None: plain defaults"
 NOTHING_SET = "None: the values stay as they are"
-PASTE = "Paste a command or a config of sd-scripts"
+PASTE = "Paste a command or a config of an engine"
 CHOICE_HELP = "Values for one use, with their reasons. Your own values stay when you change it."
 POLICY_HELP = "A policy overrides the profile and depends on the dataset. Your own values stay."
 ADJUST_HELP = "Removes your own values of the settings that the policy sets, and lists them."

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends.kohya.cell import KohyaCell
+from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.option_rules import decide
 from trainer_core.engines.options import EngineOptions, Option
-from trainer_core.engines.pasted import Files, Item, Kind, shown
+from trainer_core.engines.pasted import Files, Item, Kind, shown, variable_in
 from trainer_core.plan import fields
 
+VARIABLE = "its value is a variable of the shell, which Easel does not know."
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -32,11 +34,9 @@ class Read:
     processes: int = 1
 
     @property
-    def cell(self) -> KohyaCell:
-        """What sd-scripts supports for the family and method."""
-        found = self.manifest.families[self.family].cell(self.method)
-        assert isinstance(found, KohyaCell)
-        return found
+    def cell(self) -> Cell:
+        """What the engine supports for the family and method."""
+        return self.manifest.families[self.family].cell(self.method)
 
     def value(self, name: str) -> Any:
         """The value of an option: as given, else the engine's default."""
@@ -137,3 +137,53 @@ def of_type(path: str, text: str) -> Any:
     """A text in the type of a setting, as far as it has it: a whole number also for a fraction."""
     found = literal(text)
     return float(found) if fields.all_fields()[path].base_type is float and isinstance(found, int) else found
+
+
+def named(
+    given: Mapping[str, Any], record: EngineOptions, described: Mapping[str, Option]
+) -> tuple[dict[str, Any], list[Item]]:
+    """The options by their full names, with values in their types, and those that neither the program nor a dataset has."""
+    found: dict[str, Any] = {}
+    wrong: list[Item] = []
+    for short, value in given.items():
+        begun = [name for name in record.options if name.startswith(short)]
+        # argparse accepts the beginning of a name if it is unique.
+        name = short if short in record.options or len(begun) != 1 else begun[0]
+        option = record.options.get(name) or described.get(name)
+        if name != short and name in given:
+            wrong.append(Item(short, shown(value), "refused", reason=f"{name} is given in full."))
+        elif variable_in(value):
+            wrong.append(Item(short, shown(value), "refused", reason=VARIABLE))
+        elif option is None:
+            wrong.append(Item(short, shown(value), "refused", reason=record.unknown(name)))
+        elif problem := misfit(option, read_value := typed(option, value)):
+            wrong.append(Item(short, shown(value), "refused", reason=f"{name} {problem}."))
+        else:
+            found[name] = read_value
+    return found, wrong
+
+
+def native(read: Read, name: str, value: Any) -> Item:
+    """What becomes of an option from which no setting follows."""
+    families = frozenset({read.cell.model_family}) if read.cell.model_family else frozenset()
+    option = read.record.options.get(name)
+    decision = decide(read.manifest.options, name, read.record.name, option.families if option else (), families)
+    if value is False:
+        return same(read, name, "it is off.")
+    if decision.kind == "native":
+        return item(read, name, "native", f"native.{read.manifest.id}.{name}", value)
+    if name == "resume":
+        return refused(read, name, "a run continues from a state of its own: use easel runs resume.")
+    if decision.kind == "owned":
+        return same(read, name, "Easel determines it.")
+    return refused(read, name, decision.reason or "Easel does not know this option.")
+
+
+def unsaid(read: Read, name: str) -> list[Item]:
+    """The item of a given option from which nothing follows here."""
+    if name not in read.given:
+        return []
+    value = read.given[name]
+    if value is None or value is False or value == []:
+        return [same(read, name, "it is off.")]
+    return [refused(read, name, f"nothing reads it in a run of this kind ({read.record.program}).")]
