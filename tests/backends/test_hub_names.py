@@ -62,7 +62,7 @@ DECIDED: Mapping[str, Mapping[str, str | tuple[str, ...]]] = {
         **{
             f"helpers/models/{family}/model.py HUGGINGFACE_PATHS": MODEL
             for family in (
-                "anima", "chroma", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
+                "anima", "chroma", "ernie", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
                 "qwen_image", "sd3", "sdxl", "z_image",
             )
         },
