@@ -122,7 +122,6 @@ def test_the_table_of_the_hub_has_what_the_code_loads_and_nothing_else(engine):
     }
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize("engine", DECIDED)
 def test_the_recorded_names_are_those_of_the_installed_code(engine):
     found = environments.installed(engine)
