@@ -52,6 +52,14 @@ OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
     },
 }  # fmt: skip
 """The denoiser of diffusers where the recorded folder is that of SimpleTuner. Source: diffusers modular_pipelines/anima."""
+COMFYUI_LAYERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "hunyuan_image": (
+        ("_mod.linear", "_mod.lin"), ("_attn_qkv", "_attn.qkv"), ("_attn_proj", "_attn.proj"), ("mlp.fc1", "mlp.0"), ("mlp.fc2", "mlp.2"),
+        (".modulation.linear", ".modulation.lin"),
+    ),
+}  # fmt: skip
+"""ComfyUI's own names of layers, where it renames those of the original code when it opens a model, and knows its own ones only.
+Source: comfy/supported_models.py, HunyuanVideo.process_unet_state_dict."""
 LORA_MIXINS = {"AnimaPipeline": "AnimaLoraLoaderMixin"}
 """A loader of networks for a model that has no pipeline class of its own in diffusers (it is modular)."""
 # By text encoder of a family: its prefix in a ComfyUI model, the component in diffusers, the header, and its part there.

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.header_folding import fold, unfold
 from scripts.loader_names import (
     ALSO,
+    COMFYUI_LAYERS,
     ENCODERS,
     FAMILIES,
     LORA_MIXINS,
@@ -100,7 +101,12 @@ def comfyui(source: Path, *families: str) -> None:
             keys |= set(lora.model_lora_keys_unet(comfy_model(header), {}))
         forms = {code: (prefix.replace("@", f"{component(family)}."), flat) for code, (prefix, flat) in FORMS.items()}
         for naming, found in (("original", originals(family)), ("diffusers", in_diffusers(family))):
-            note(table, family, naming, "comfyui", accepted(found, forms, keys))
+            codes = accepted(found, forms, keys)
+            if naming == "original" and family in COMFYUI_LAYERS:
+                codes = {
+                    layer: code + ("o" if own_name(family, layer) in keys else "") for layer, code in codes.items()
+                }
+            note(table, family, naming, "comfyui", codes)
         for place, (_, header) in ENCODERS.get(family, {}).items():
             texts = {
                 f"{kind}.transformer.{layer}.weight"
@@ -120,6 +126,13 @@ def comfyui(source: Path, *families: str) -> None:
         table.setdefault("sources", {}).setdefault(family, {})["comfyui"] = f"comfy/lora.py of {version_of(source)}"
         print(family, type(model).__name__, len(keys))
     write(table)
+
+
+def own_name(family: str, layer: str) -> str:
+    """The name of a layer in the form "o": ComfyUI's own name of it, with the prefix of sd-scripts."""
+    for old, new in COMFYUI_LAYERS[family]:
+        layer = layer.replace(old, new)
+    return named("lora_unet_", True, layer)
 
 
 def only_of(found: Mapping[str, Any], place: str, lora: Any, family: str) -> set[str]:
@@ -347,6 +360,7 @@ def write(table: Mapping[str, Any]) -> None:
     table = {
         **table,
         "forms": {code: list(form) for code, form in FORMS.items()},
+        "comfyui_layers": COMFYUI_LAYERS,
         "text_forms": {code: list(form) for code, form in TEXT_FORMS.items()},
     }
     TARGET.parent.mkdir(exist_ok=True)
@@ -358,7 +372,7 @@ def version_of(source: Path) -> str:
     """The version of a ComfyUI checkout, or the text of its commit; a digest of the file where there is neither."""
     version = source / "comfyui_version.py"
     if version.is_file():
-        return version.read_text("utf-8").rpartition('"')[0].rpartition('"')[2]
+        return "ComfyUI " + version.read_text("utf-8").rpartition('"')[0].rpartition('"')[2]
     import hashlib
 
     return f"SHA-256 {hashlib.sha256((source / 'comfy' / 'lora.py').read_bytes()).hexdigest()[:12]}"

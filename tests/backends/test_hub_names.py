@@ -62,7 +62,7 @@ DECIDED: Mapping[str, Mapping[str, str | tuple[str, ...]]] = {
         **{
             f"helpers/models/{family}/model.py HUGGINGFACE_PATHS": MODEL
             for family in (
-                "anima", "chroma", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
+                "anima", "chroma", "ernie", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
                 "qwen_image", "sd3", "sdxl", "z_image",
             )
         },
@@ -122,7 +122,6 @@ def test_the_table_of_the_hub_has_what_the_code_loads_and_nothing_else(engine):
     }
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize("engine", DECIDED)
 def test_the_recorded_names_are_those_of_the_installed_code(engine):
     found = environments.installed(engine)

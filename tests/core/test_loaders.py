@@ -158,6 +158,19 @@ def test_parts_that_comfyui_does_not_read_are_not_a_yes() -> None:
     assert answers(made({**layer(name), f"{name}.dora_scale": (5, 1)})) == {COMFYUI: "yes", DIFFUSERS: "partly"}
 
 
+def test_a_network_gets_comfyuis_own_names_where_the_original_code_has_others() -> None:
+    """ComfyUI renames the layers of HunyuanImage when it opens the model, and knows only its own names of some."""
+    header = recorded("lora-kohya-hunyuan-image")
+    assert answers(header, "hunyuan_image")[COMFYUI] == "partly"
+    changed = conversion.improved(header, "hunyuan_image")
+    assert changed is not None
+    assert "lora_unet_double_blocks_0_img_mlp_2.lora_up.weight" in {piece.name for piece in changed.pieces}
+    finished = conversion.as_header(header, changed.pieces, changed.outdated)
+    (comfyui, _) = loaders.judge(finished, "hunyuan_image")
+    assert (comfyui.loads, comfyui.layers) == ("yes", 320)
+    assert conversion.improved(finished, "hunyuan_image") is None
+
+
 def test_a_file_that_all_programs_load_is_not_changed() -> None:
     assert conversion.improved(made(layer(f"lora_unet_{LAYER.replace('.', '_')}")), "sdxl", 2.0) is None
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 
@@ -15,6 +16,7 @@ from trainer_core.engines import registry
 from trainer_core.models import downloads, starters
 from trainer_core.models.families import load_families
 
+HEADERS = Path(__file__).parents[1] / "data" / "headers"
 SHIPPED = starters.shipped()
 
 
@@ -82,6 +84,25 @@ def test_a_starter_model_is_downloaded_and_becomes_the_model(open_app, hub):
     assert app.session.bench.state.family == "sd15"
     assert Path(saved_as(one)).is_file()
     assert not on_page(app.model.starters.widget)
+
+
+def test_a_starter_that_is_a_folder_is_downloaded_as_a_whole(open_app, hub):
+    one = starters.get("qwen-image-2-1")
+    recorded = json.loads((HEADERS / "folder-qwen-image21.json").read_text())["configs"]
+    weights = {"img_in.weight": np.zeros((1, 1), np.float16)}
+    files = {
+        "model_index.json": json.dumps(recorded[""]).encode(),
+        "transformer/config.json": json.dumps(recorded["transformer"]).encode(),
+        "transformer/diffusion_pytorch_model.safetensors": save(weights),
+        "scheduler/scheduler_config.json": json.dumps(recorded["scheduler"]).encode(),
+    }
+    hub.hub(one.repo, {**files, "README.md": b"# a model"})
+    app = open_app(engine="")
+    press(app, one.id)
+    wait_for(lambda: Path(app.session.values["model.path"]).is_dir())
+    folder = Path(app.session.values["model.path"])
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file()} == set(files)
+    assert app.session.bench.state.family == "qwen_image21"
 
 
 def test_a_stopped_download_goes_on_from_the_same_list(open_app, hub):

@@ -71,7 +71,7 @@ def _candidates(
     if lacks or outdated:
         yield _pieces(found, header, alphas, {}), False, lacks, outdated
     if all(module.place for module in found):
-        for code in table.table()["forms"]:
+        for code in dict.fromkeys(form.code for side in table.DENOISER for form in table.forms(family, side)):
             names = _renamed(found, family, code)
             if names:
                 yield _pieces(found, header, alphas, names), True, lacks, outdated
@@ -86,8 +86,8 @@ def _renamed(found: list[Module], family: str, code: str) -> dict[str, str]:
         if place.naming not in table.DENOISER:
             new = _text_name(place, code)
         else:
-            form = next(each for each in table.forms(family, place.naming) if each.code == code)
-            new = form.name(place.layer)
+            form = next((each for each in table.forms(family, place.naming) if each.code == code), None)
+            new = form.name(place.layer) if form else ""
         ends = _endings(module, code)
         if not new or not set(module.keys) <= set(ends):
             return {}
@@ -99,7 +99,7 @@ def _renamed(found: list[Module], family: str, code: str) -> dict[str, str]:
 def _endings(module: Module, code: str) -> Mapping[str, str]:
     """The endings of a layer's tensors in a form of names, by part: those of a LoRA depend on it, those of others stay."""
     if module.layout == "lora":
-        return UP_DOWN if code in "klt" else A_B
+        return UP_DOWN if code in ("k", "l", "t", table.OWN) else A_B
     return {part: key[len(module.name) :] for part, key in module.keys.items()}
 
 

@@ -18,21 +18,21 @@ from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.loaders import PEFT, Answer, conversion, table
 from trainer_core.models.loaders.conversion import A_B, UP_DOWN
 
-RANK, WIDTH = 4, 8
+_RANK, _WIDTH = 4, 8
 LINEAR = ("lora", "dylora", "lora_fa")
 """The algorithms that leave convolutions out unless they are asked for."""
 NORMS = re.compile(r"(^|[._])(norm|norms|norm_?\w*|ln_[qk]|\w+_norm\d?|layernorm)(\.\d+)?$")
 """Layers without a matrix, which are networks of another kind and only trained when asked for."""
 # The parts of a layer by algorithm, as its module saves them. Source: lycoris-lora 4.1.3, modules/*.py.
-_MATRIX = (RANK, WIDTH)
+_MATRIX = (_RANK, _WIDTH)
 PARTS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "loha": dict.fromkeys((".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b"), _MATRIX) | {".alpha": ()},
     "lokr": dict.fromkeys((".lokr_w1", ".lokr_w2_a", ".lokr_w2_b"), _MATRIX) | {".alpha": ()},
     "glora": dict.fromkeys((".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight"), _MATRIX) | {".alpha": ()},
     "oft": {".oft_blocks": (2, 4, 4), ".alpha": ()},
     "boft": {".oft_blocks": (2, 2, 4, 4), ".alpha": ()},
-    "full": {".diff": (WIDTH, WIDTH)},
-    "ia3": {".weight": (WIDTH,), ".on_input": ()},
+    "full": {".diff": (_WIDTH, _WIDTH)},
+    "ia3": {".weight": (_WIDTH,), ".on_input": ()},
     "tlora": dict.fromkeys((".p_layer.weight", ".q_layer.weight", ".lambda_layer"), _MATRIX) | {".alpha": ()},
 }
 
@@ -75,7 +75,7 @@ def finished(family: str, names: Names, prefix: str, ends: str, algorithm: str, 
     if algorithm not in ALGORITHMS or not trained(family, names, algorithm):
         return None
     header = written(family, names, prefix, ends, algorithm, is_alpha_rank)
-    alpha = float(RANK if is_alpha_rank else RANK / 2)
+    alpha = float(_RANK if is_alpha_rank else _RANK / 2)
     changed = conversion.improved(header, family, alpha)
     return conversion.as_header(header, changed.pieces, changed.outdated) if changed else header
 
@@ -88,8 +88,8 @@ def written(family: str, names: Names, prefix: str, ends: str, algorithm: str, i
         tensors |= {name + ending: TensorInfo("F16", shape) for ending, shape in _parts(algorithm, ends)}
     stated = ends in "UmM" and ALGORITHMS.get(algorithm) == "lora"
     component = "unet." if family in table.UNET_FAMILIES else "transformer."
-    alpha = float(RANK if is_alpha_rank else RANK / 2)
-    metadata = {PEFT: json.dumps({f"{component}lora_alpha": alpha, f"{component}r": RANK})} if stated else {}
+    alpha = float(_RANK if is_alpha_rank else _RANK / 2)
+    metadata = {PEFT: json.dumps({f"{component}lora_alpha": alpha, f"{component}r": _RANK})} if stated else {}
     return Header(Path("network.safetensors"), tensors, metadata, "safetensors")
 
 
@@ -110,9 +110,9 @@ def _parts(algorithm: str, ends: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from PARTS[layout].items()
         return
     endings = UP_DOWN if ends in "uvU" else A_B
-    yield endings["up"], (WIDTH, RANK)
-    yield endings["down"], (RANK, WIDTH)
+    yield endings["up"], (_WIDTH, _RANK)
+    yield endings["down"], (_RANK, _WIDTH)
     if ends in "uUAM":
         yield endings["alpha"], ()
     if algorithm == "dora":
-        yield ".dora_scale", (WIDTH, 1)
+        yield ".dora_scale", (_WIDTH, 1)

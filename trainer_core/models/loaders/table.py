@@ -16,17 +16,26 @@ UNET_FAMILIES = ("sd15", "sd2", "sdxl")
 DENOISER = ("original", "diffusers")
 """The two ways to name the layers of a denoiser: as its original code, and as diffusers."""
 
+OWN = "o"
+"""The code of the form with ComfyUI's own names of the layers, of a family whose original code has others."""
+
 
 @dataclass(frozen=True)
 class Form:
-    """A form of layer names in a file: the prefix, and whether dots become underscores."""
+    """A form of layer names in a file: the prefix, and whether dots become underscores.
+
+    `renamed` are parts of the layer's name with what stands for them: a program can have other names than the original code.
+    """
 
     code: str
     prefix: str
     is_flat: bool
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def name(self, layer: str) -> str:
         """The name of a layer in this form."""
+        for old, new in self.renamed:
+            layer = layer.replace(old, new)
         return self.prefix + (layer.replace(".", "_") if self.is_flat else layer)
 
 
@@ -106,7 +115,12 @@ def forms(family: str, naming: str) -> tuple[Form, ...]:
     """The forms that the names of a naming can have in a file."""
     if naming in DENOISER:
         own = "unet." if family in UNET_FAMILIES else "transformer."
-        return tuple(Form(code, prefix.replace("@", own), flat) for code, (prefix, flat) in table()["forms"].items())
+        usual = (Form(code, prefix.replace("@", own), flat) for code, (prefix, flat) in table()["forms"].items())
+        renamed = table().get("comfyui_layers", {}).get(family, ()) if naming == DENOISER[0] else ()
+        return (
+            *usual,
+            *([Form(OWN, "lora_unet_", is_flat=True, renamed=tuple(map(tuple, renamed)))] if renamed else ()),
+        )
     dotted = Form("c", f"text_encoders.{naming}.transformer.", is_flat=False)
     return (*(Form(code, prefix, flat) for code, (prefix, flat) in table()["text_forms"].items()), dotted)
 
