@@ -15,7 +15,7 @@ from trainer_core.draft.layers import Source
 from trainer_core.estimate import captions, memory
 from trainer_core.estimate.job import GIB, Workload
 from trainer_core.hardware import Accelerator
-from trainer_core.problems import Fix, Problem
+from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
@@ -23,19 +23,27 @@ if TYPE_CHECKING:
 SHARE = 0.95
 """The share of a GPU's memory that the middle of an estimate may take: a desktop uses the rest."""
 OFFLOAD, EIGHT_BITS, SAMPLES = "memory.offload_checkpointing", "memory.fp8_base", "sampling.every_steps"
+NOTHING = "No change that Easel tries makes it fit: use a larger GPU, or reset settings of yours that need more than the preset's."
+RESOLUTION, SIDES = "dataset.resolution", (1024, 768, 512)
+BATCH, BATCHES = "schedule.batch_size", "schedule.gradient_accumulation"
 WIDTH, HEIGHT = "sampling.width", "sampling.height"
 SIDE_STEP, LEAST_SIDE, MULTIPLE = 256, 512, 64
 """Smaller samples in pixels: their larger side is a multiple of the first, at least the second; both sides are multiples of the third."""
 Change = tuple[str, Mapping[str, Any]]
 
 
-def shortfall(state: State) -> Problem | None:
-    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known."""
+def shortfall(state: State, *, finds_fix: bool = True) -> Problem | None:
+    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known.
+
+    The search for its fix takes most of the time.
+    """
     preset, job, message = state.preset, _job(state), sentence(state)
     if preset is None or job is None or not message:
         return None
     has_more = state.facts.machine.accelerator.vram_bytes > preset.vram_gib * GIB
-    return Problem("", "info" if has_more else "warning", message, _fix(state, job, preset.vram_gib))
+    return Problem(
+        "", "info" if has_more else "warning", message, _fix(state, job, preset.vram_gib) if finds_fix else None
+    )
 
 
 def sentence(state: State) -> str:
@@ -117,16 +125,56 @@ def _middle(job: Workload) -> float:
     return (low * high) ** 0.5
 
 
-def _fix(state: State, job: Workload, vram_gib: float) -> Fix | None:
-    """The fewest changes with which the job fits."""
-    possible = list(_changes(state, job))
+def _fix(state: State, job: Workload, vram_gib: float) -> Fix:
+    """The fewest changes with which the job fits and that bring no error; advice if there are none, with the reason."""
+    refused = ""
+    gentle = [change for change in _changes(state, job) if _is_known(state, change)]
+    for possible in (gentle, [*gentle, *_smaller_images(job)]):
+        for fix, after in _that_fit(state, possible, vram_gib):
+            if (error := _error_brought(state, after)) is None:
+                return fix
+            refused = (
+                refused
+                or f"{fix.label}: with that it would fit, but not with these files and settings. {error.message}"
+            )
+    return Fix(refused or NOTHING)
+
+
+def _that_fit(state: State, possible: Sequence[Change], vram_gib: float) -> Iterator[tuple[Fix, State]]:
+    """Each combination of changes with which the job fits, those with the fewest changes first, and the job with them."""
+    if not _fits(state.set({path: value for _, one in possible for path, value in one.items()}), vram_gib):
+        return  # Each change needs less memory, so no part of them is enough.
     for count in range(1, len(possible) + 1):
         for chosen in itertools.combinations(possible, count):
             changes = {path: value for _, one in chosen for path, value in one.items()}
-            after = _job(state.set(changes))
-            if after is not None and _middle(after) <= SHARE * vram_gib:
-                return Fix(f"Use {_listed([name for name, _ in chosen])}", changes)
-    return None
+            after = state.set(changes)
+            if _fits(after, vram_gib):
+                yield Fix(f"Use {_listed([name for name, _ in chosen])}", changes), after
+
+
+def _fits(state: State, vram_gib: float) -> bool:
+    job = _job(state)
+    return job is not None and _middle(job) <= SHARE * vram_gib
+
+
+def _is_known(state: State, change: Change) -> bool:
+    """Whether the program that trains this model has the engine's own options of a change."""
+    error = _error_brought(state, state.set(change[1]))
+    return error is None or not error.path.startswith("native.")
+
+
+def _error_brought(state: State, after: State) -> Problem | None:
+    """The first error that changes bring; None if they bring none."""
+    known = {(each.path, each.message) for each in blocking(state.draft.problems(state.backend))}
+    brought = (each for each in blocking(after.draft.problems(after.backend)) if (each.path, each.message) not in known)
+    return next(brought, None)
+
+
+def _smaller_images(job: Workload) -> Iterator[Change]:
+    """Changes of what is trained, which presets make, too."""
+    side = next((side for side in SIDES if side < job.plan.dataset.resolution), None)
+    if side is not None:
+        yield f"images of {side} px", {RESOLUTION: side}
 
 
 def _changes(state: State, job: Workload) -> Iterator[Change]:
@@ -141,6 +189,9 @@ def _changes(state: State, job: Workload) -> Iterator[Change]:
         yield "no samples", {SAMPLES: 0}
     if state.scope.applies(EIGHT_BITS) and not plan.memory.fp8_base:
         yield "the base model in 8 bits", {EIGHT_BITS: True}
+    if (batch := plan.schedule.batch_size) > 1:
+        together = batch * plan.schedule.gradient_accumulation
+        yield f"batches of one image, {together} for one step", {BATCH: 1, BATCHES: together}
 
 
 def _listed(names: Sequence[str]) -> str:
