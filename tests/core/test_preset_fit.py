@@ -14,7 +14,7 @@ from trainer_core.engines import registry
 from trainer_core.estimate import estimate, memory, models
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
-from trainer_core.prepare import preset_fit, problems, provenance
+from trainer_core.prepare import preset_fit, preset_job, problems, provenance
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
 
@@ -164,7 +164,7 @@ def test_the_size_of_a_variant_is_counted_where_only_the_plan_names_it():
     assert at_most("klein-4b") + 5 < at_most("klein-9b")
 
 
-SIZES = (preset_fit.WIDTH, preset_fit.HEIGHT)
+SIZES = tuple(preset_job.sample_sides())
 
 
 def test_a_preset_makes_samples_as_small_as_they_must_be_and_says_so():
