@@ -251,7 +251,7 @@ def test_every_proposal_fits_keeps_the_effective_batch_and_adds_no_problem(backe
             plan, facts, problems, fix = fixed(
                 family, free_gib, backend, model__method=method, variant="3.5-large", **values
             )
-            if fix is None or not fix.changes:
+            if fix is None or not fix.changes or fix.task is not None:
                 continue
             result = changed(plan, fix.changes)
             TrainingPlan.model_validate(result.model_dump())
@@ -320,16 +320,18 @@ def test_a_text_encoder_in_8_bits_from_the_library_replaces_a_larger_one(tmp_pat
     assert against(found, facts.machine, ()).fits == "yes"
 
 
-def test_the_advice_names_a_text_encoder_to_download_and_the_changes_to_make_then():
+def test_the_fix_downloads_a_text_encoder_and_makes_the_changes_that_are_needed_then():
     plan, facts, problems, fix = fixed("flux", 9, **CAPTIONS)
     assert fix is not None
-    assert fix.changes == {}, "it is advice only"
-    assert "hf:comfyanonymous/flux_text_encoders/t5xxl_fp8_e4m3fn.safetensors." in fix.label
-    assert "the base model in 8 bits and swapped blocks" in fix.label
+    assert fix.task is not None
+    link = "hf:comfyanonymous/flux_text_encoders/t5xxl_fp8_e4m3fn.safetensors"
+    assert (fix.task.command, fix.task.setting) == (f"easel models download {link}", "model.t5xxl")
+    assert "(t5xxl_fp8_e4m3fn.safetensors): with it and the base model in 8 bits and swapped blocks" in fix.label
     downloaded = replace(facts, parts={"t5xxl": t5(Path("t5.safetensors"), "F8_E4M3").found})
     rest = fit_advice(plan, downloaded, problems, manifest=KOHYA.manifest)
     assert rest is not None
     assert rest.label.startswith("Make it fit with the base model in 8 bits and swapped blocks")
+    assert rest.changes == fix.changes
 
 
 def test_captions_are_encoded_on_the_cpu_or_in_8_bits_if_the_engine_supports_it():

@@ -14,7 +14,7 @@ from trainer_core.engines import registry
 from trainer_core.estimate import estimate, memory, models
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
-from trainer_core.prepare import preset_fit, problems, provenance
+from trainer_core.prepare import preset_fit, preset_job, problems, provenance
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
 
@@ -44,18 +44,13 @@ def cells(engine: str) -> Iterator[tuple[str, str, str, str]]:
 NO_FIX = {
     ("musubi", "flux2", "ultra-low-memory"),
     ("musubi", "krea2", "ultra-low-memory"),
-    ("musubi", "krea2", "low-memory"),
     ("musubi", "qwen_image", "ultra-low-memory"),
     ("simpletuner", "flux2", "ultra-low-memory"),
     ("simpletuner", "krea2", "ultra-low-memory"),
-    ("simpletuner", "krea2", "standard-memory"),
     ("simpletuner", "krea2", "high-memory"),
     ("simpletuner", "qwen_image", "ultra-low-memory"),
-    ("simpletuner", "qwen_image", "low-memory"),
-    ("simpletuner", "qwen_image", "standard-memory"),
-    ("simpletuner", "qwen_image", "high-memory"),
 }
-"""Presets for a family of 2026 that no change of memory settings makes fit: they only say that they do not."""
+"""Presets for a family of 2026 that no change makes fit: they say that it needs a larger GPU."""
 
 
 def needed(state: State) -> float:
@@ -90,10 +85,58 @@ def test_what_is_said_has_a_fix_with_which_it_fits(family):
         assert state.preset is not None
         for problem in said(state):
             assert f"{state.preset.vram_gib:g} GB" in problem.message
-            if problem.fix is None:
+            assert problem.fix is not None
+            if problem.fix.is_advice:
                 assert (engine, family, preset) in NO_FIX
+                assert "larger GPU" in problem.fix.label
                 continue
             assert needed(state.set(problem.fix.changes)) <= 0.95 * state.preset.vram_gib, problem.fix.label
+
+
+def in_8_bits(preset: str, **values: object) -> State:
+    """A job of Qwen-Image with a file in 8 bits, which musubi-tuner does not keep so."""
+    state = state_of("musubi", "qwen_image", "image", preset)
+    detection = replace(state.facts.detection, dtype="F8_E4M3") if state.facts.detection else None
+    return state.with_facts(detection=detection).set({path.replace("__", "."): each for path, each in values.items()})
+
+
+@pytest.mark.parametrize("preset", ["standard-memory", "high-memory"])
+def test_a_change_that_the_file_does_not_allow_is_no_fix_and_another_one_is_tried(preset):
+    (problem,) = said(in_8_bits(preset))
+    assert problem.fix is not None
+    assert "memory.fp8_base" not in problem.fix.changes
+    assert problem.fix.changes["schedule.batch_size"] == 1
+    assert not said(in_8_bits(preset).set(problem.fix.changes))
+
+
+def test_an_option_that_the_program_does_not_have_is_no_fix_and_another_one_is_tried():
+    """Only hunyuan_image_train_network.py can encode captions on the CPU."""
+    found = {family: said(state_of("kohya", family, "", "low-memory"))[0].fix for family in ("flux", "hunyuan_image")}
+    assert all(fix is not None and fix.changes for fix in found.values())
+    assert found["flux"]
+    assert "native" not in found["flux"].changes
+    assert found["hunyuan_image"]
+    assert "native" in found["hunyuan_image"].changes
+
+
+def test_what_would_fit_but_for_the_file_is_told_with_the_reason():
+    values = {"memory__blocks_to_swap": 0, "dataset__resolution": 512, "schedule__batch_size": 1}
+    (problem,) = said(in_8_bits("high-memory", **values))
+    assert problem.fix is not None
+    assert problem.fix.is_advice
+    assert "the base model in 8 bits: with that it would fit, but not with these files" in problem.fix.label
+    assert "The weights in the file are F8_E4M3" in problem.fix.label
+
+
+def test_images_get_smaller_only_if_nothing_gentler_is_enough():
+    values = {"dataset__resolution": 1328, "schedule__batch_size": 1, "memory__blocks_to_swap": 44}
+    (problem,) = said(in_8_bits("qwen-image-16", **values))
+    assert problem.fix is not None
+    assert problem.fix.changes["dataset.resolution"] == 1024
+    divided = said(in_8_bits("qwen-image-16", schedule__batch_size=8))[0].fix
+    assert divided
+    assert divided.changes["schedule.gradient_accumulation"] == 8
+    assert "dataset.resolution" not in divided.changes
 
 
 def test_captions_of_a_large_text_encoder_are_named_before_the_start():
@@ -121,7 +164,7 @@ def test_the_size_of_a_variant_is_counted_where_only_the_plan_names_it():
     assert at_most("klein-4b") + 5 < at_most("klein-9b")
 
 
-SIZES = (preset_fit.WIDTH, preset_fit.HEIGHT)
+SIZES = tuple(preset_job.sample_sides())
 
 
 def test_a_preset_makes_samples_as_small_as_they_must_be_and_says_so():

@@ -120,6 +120,12 @@ def test_a_missing_companion_file_is_downloaded_and_used(open_app, home, hub):
     missing = app.session.bench.state.facts.companions.missing
     assert [each.setting for each in missing] == ["clip_l"]
     (missing,) = missing
+    (problem,) = (each for each in app.session.problems if each.path == "model.clip_l")
+    source = f"hf:{missing.sources[0].repo}/{missing.sources[0].file}"
+    assert (problem.fix.task.command, problem.fix.task.setting) == (
+        f"easel models download {source}",
+        "model.clip_l",
+    )
     hub.hub(missing.sources[0].repo, {missing.sources[0].file: part("clip-l")})
     click(button(app.model.companions.widget, app.model.companions.get.description))
     wait_for(lambda: app.session.values["model.clip_l"])

@@ -79,7 +79,9 @@ def problems(found: Iterable[Problem]) -> None:
         if problem.fix:
             changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.assignments.items())
             task = problem.fix.task
-            then = f", then --set {task.setting}=<the file>" if task and task.setting else ""
+            then = (
+                f", then {changes} --set {task.setting}=<the file>".replace("  ", " ") if task and task.setting else ""
+            )
             command = f"{task.command}{then}" if task else ""
             way = command or changes
             line(f"    fix: {problem.fix.label}" + (f"   [{way}]" if way else ""), "dim")

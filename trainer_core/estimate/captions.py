@@ -54,13 +54,14 @@ def facts_for(facts: Facts, before: TrainingPlan, after: TrainingPlan) -> Facts:
     return replace(facts, parts={**facts.parts, **named}) if named else facts
 
 
-def with_eight_bits(job: Workload, facts: Facts) -> tuple[str, Facts] | None:
-    """The link to a text encoder in 8 bits to download, and the facts as they would be with it."""
+def with_eight_bits(job: Workload, facts: Facts) -> tuple[str, str, Facts] | None:
+    """A text encoder in 8 bits to download: its setting, the link, and the facts as they would be with it."""
     for name in _heavy(job) if not job.captions_on_cpu else ():
         sources = catalog.parts()[name].sources_for(job.model.family)
         if sources:
             assumed = Detection(None, "text_encoder", name, dtype=EIGHT_BITS)
-            return f"hf:{sources[0].repo}/{sources[0].file}", replace(facts, parts={**facts.parts, name: assumed})
+            link = f"hf:{sources[0].repo}/{sources[0].file}"
+            return f"model.{name}", link, replace(facts, parts={**facts.parts, name: assumed})
     return None
 
 

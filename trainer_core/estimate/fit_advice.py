@@ -16,7 +16,7 @@ from trainer_core.estimate.result import Estimate, estimate
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, Subset
-from trainer_core.problems import Fix, Problem
+from trainer_core.problems import Fix, Problem, download
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -107,7 +107,7 @@ def fit_advice(
 
     None if the plan already fits, or if nothing makes it fit. `backend_problems` returns the Problems of a plan: no change is
     proposed that adds an error or a warning. Resolution and rank do not change. If nothing is sure to fit, changes that may fit are
-    proposed; if only another text encoder would help, the Fix is advice without changes.
+    proposed; if only another text encoder would help, the Fix downloads it.
     """
     search = _Search(plan, facts, backend_problems, past, manifest)
     if search.start.fit.fits == "yes" or search.start.fit.total_gib <= 0:
@@ -117,23 +117,22 @@ def fit_advice(
 
 
 def _advice(search: _Search) -> Fix | None:
-    """The advice to download a text encoder in 8 bits, if one would make it fit."""
+    """The fix that downloads a text encoder in 8 bits, if one would make it fit, and sets what is needed besides."""
     job = Workload.of(search.plan, search.facts, search.manifest)
-    download = captions.with_eight_bits(job, search.facts) if job else None
-    if download is None:
+    smaller = captions.with_eight_bits(job, search.facts) if job else None
+    if smaller is None:
         return None
-    link, facts = download
+    setting, link, facts = smaller
     other = _Search(search.plan, facts, search.problems, search.past, search.manifest)
     found = other.start if other.start.fit.fits != "no" else _single(other) or _combined(other)
     if found is None:
         return None
     does = "it fits" if found.fit.fits == "yes" else "it may fit"
     names = [name for name, _ in found.changes]
-    rest = f" One click then sets {_listed(names)}." if names else ""
-    return Fix(
-        f"Encoding captions needs too much memory with your text encoder. With one in 8 bits {does}, in at most "
-        f"{found.estimate.vram_gib[1]:.1f} GiB. Choose such a file; download one with: easel models download {link}.{rest}"
-    )
+    rest = f" and {_listed(names)}" if names else ""
+    file = link.rpartition("/")[2]
+    label = f"Download a text encoder in 8 bits ({file}): with it{rest} {does}, in at most {found.estimate.vram_gib[1]:.1f} GiB"
+    return replace(download(label, link, setting), changes=_changes(found))
 
 
 def _single(search: _Search) -> _Try | None:

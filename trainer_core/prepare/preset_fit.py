@@ -1,4 +1,4 @@
-"""Whether a job with its memory preset needs more memory than the GPU that the preset is for, and how large its samples can be.
+"""Whether a job with its memory preset needs more memory than the GPU that the preset is for.
 
 A preset has settings for every engine. What an engine needs beside the model, such as a large text encoder while captions are
 encoded, is not in them: the estimate counts it, and the job says so before the start.
@@ -8,40 +8,42 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source
 from trainer_core.estimate import captions, memory
 from trainer_core.estimate.job import GIB, Workload
-from trainer_core.hardware import Accelerator
-from trainer_core.problems import Fix, Problem
+from trainer_core.prepare import preset_job
+from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
 
-SHARE = 0.95
-"""The share of a GPU's memory that the middle of an estimate may take: a desktop uses the rest."""
 OFFLOAD, EIGHT_BITS, SAMPLES = "memory.offload_checkpointing", "memory.fp8_base", "sampling.every_steps"
-WIDTH, HEIGHT = "sampling.width", "sampling.height"
-SIDE_STEP, LEAST_SIDE, MULTIPLE = 256, 512, 64
-"""Smaller samples in pixels: their larger side is a multiple of the first, at least the second; both sides are multiples of the third."""
+NOTHING = "No change that Easel tries makes it fit: use a larger GPU, or reset settings of yours that need more than the preset's."
+RESOLUTION, SIDES = "dataset.resolution", (1024, 768, 512)
+BATCH, BATCHES = "schedule.batch_size", "schedule.gradient_accumulation"
 Change = tuple[str, Mapping[str, Any]]
 
 
-def shortfall(state: State) -> Problem | None:
-    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known."""
+def shortfall(state: State, *, finds_fix: bool = True) -> Problem | None:
+    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known.
+
+    The search for its fix takes most of the time.
+    """
     preset, job, message = state.preset, _job(state), sentence(state)
     if preset is None or job is None or not message:
         return None
     has_more = state.facts.machine.accelerator.vram_bytes > preset.vram_gib * GIB
-    return Problem("", "info" if has_more else "warning", message, _fix(state, job, preset.vram_gib))
+    return Problem(
+        "", "info" if has_more else "warning", message, _fix(state, job, preset.vram_gib) if finds_fix else None
+    )
 
 
 def sentence(state: State) -> str:
     """What is said of a preset that is too small for this model and engine; "" if it is not, or if nothing is known."""
     preset, job = state.preset, _job(state)
-    if preset is None or job is None or _middle(job) <= SHARE * preset.vram_gib:
+    if preset is None or job is None or preset_job.fits(job, preset.vram_gib):
         return ""
     low, high = memory.vram_gib(job)
     does = "does not fit into" if low > preset.vram_gib else "may not fit into"
@@ -51,49 +53,20 @@ def sentence(state: State) -> str:
     )
 
 
-def smaller_samples(state: State) -> dict[str, int]:
-    """The largest sizes with which samples fit the GPU of the preset; {} if the usual ones fit, the user set one, or none fits."""
-    job = _job(state)
-    if job is None or any(state.draft.source_of(path) is Source.USER for path in (WIDTH, HEIGHT)):
-        return {}
-    return _sizes_that_fit(state, job)
-
-
-def _sizes_that_fit(state: State, job: Workload) -> dict[str, int]:
-    """Width and height of the largest smaller samples that fit the GPU of the preset; {} if the present ones fit, or none does."""
-    if state.preset is None or _samples_fit(job, state.preset.vram_gib):
-        return {}
-    width, height = job.plan.sampling.width, job.plan.sampling.height
-    longest = max(width, height)
-    for side in range((longest - 1) // SIDE_STEP * SIDE_STEP, LEAST_SIDE - 1, -SIDE_STEP):
-        sizes = {path: _scaled(each, side / longest) for path, each in ((WIDTH, width), (HEIGHT, height))}
-        sampling = job.plan.sampling.model_copy(update={path.partition(".")[2]: size for path, size in sizes.items()})
-        if _samples_fit(replace(job, plan=job.plan.model_copy(update={"sampling": sampling})), state.preset.vram_gib):
-            return sizes
-    return {}
-
-
-def _scaled(side: int, factor: float) -> int:
-    return max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE)
-
-
-def _samples_fit(job: Workload, vram_gib: float) -> bool:
-    """Whether making samples fits, whatever the other phases need."""
-    ranges = [phase.range_gib(job) for phase in memory.phases(job) if phase.name == memory.SAMPLES]
-    return all((low * high) ** 0.5 <= SHARE * vram_gib for low, high in ranges)
-
-
 def sample_note(state: State) -> Problem | None:
     """The note that samples are smaller than usual, so that they fit; None if they are not."""
     if state.preset is None or not state.smaller:
         return None
     usual = state.draft.without(Source.PREFILL, *state.smaller).values
-    width, height = (state.smaller[path] for path in (WIDTH, HEIGHT))
     message = (
-        f"Samples are made in {width} x {height} px instead of {usual[WIDTH]} x {usual[HEIGHT]}: by the estimate larger ones "
-        f"may not fit into the {state.preset.vram_gib:g} GB that the memory preset is for."
+        f"Samples are made in {_shown(state.smaller)} px instead of {_shown({path: usual[path] for path in state.smaller})}: by the "
+        f"estimate larger ones may not fit into the {state.preset.vram_gib:g} GB that the memory preset is for."
     )
-    return Problem(WIDTH, "info", message)
+    return Problem(next(iter(state.smaller)), "info", message)
+
+
+def _shown(sizes: Mapping[str, Any]) -> str:
+    return " x ".join(map(str, sizes.values()))
 
 
 def can_fit(state: State) -> bool:
@@ -103,30 +76,59 @@ def can_fit(state: State) -> bool:
 
 
 def _job(state: State) -> Workload | None:
-    """The job on the GPU of its preset; None if that cannot be said."""
-    backend, preset = state.backend, state.preset
-    if backend is None or preset is None or state.draft.value_problems():
-        return None
-    size = int(preset.vram_gib * GIB)
-    machine = replace(state.facts.machine, accelerators=(Accelerator("cuda", preset.title, size, size),))
-    return Workload.of(state.draft.sketch(), replace(state.facts, machine=machine), backend.manifest)
+    return preset_job.workload(state.draft, state.preset, state.backend)
 
 
-def _middle(job: Workload) -> float:
-    low, high = memory.vram_gib(job)
-    return (low * high) ** 0.5
+def _fix(state: State, job: Workload, vram_gib: float) -> Fix:
+    """The fewest changes with which the job fits and that bring no error; advice if there are none, with the reason."""
+    refused = ""
+    gentle = [change for change in _changes(state, job) if _is_known(state, change)]
+    for possible in (gentle, [*gentle, *_smaller_images(job)]):
+        for fix, after in _that_fit(state, possible, vram_gib):
+            if (error := _error_brought(state, after)) is None:
+                return fix
+            refused = (
+                refused
+                or f"{fix.label}: with that it would fit, but not with these files and settings. {error.message}"
+            )
+    return Fix(refused or NOTHING)
 
 
-def _fix(state: State, job: Workload, vram_gib: float) -> Fix | None:
-    """The fewest changes with which the job fits."""
-    possible = list(_changes(state, job))
+def _that_fit(state: State, possible: Sequence[Change], vram_gib: float) -> Iterator[tuple[Fix, State]]:
+    """Each combination of changes with which the job fits, those with the fewest changes first, and the job with them."""
+    if not _fits(state.set({path: value for _, one in possible for path, value in one.items()}), vram_gib):
+        return  # Each change needs less memory, so no part of them is enough.
     for count in range(1, len(possible) + 1):
         for chosen in itertools.combinations(possible, count):
             changes = {path: value for _, one in chosen for path, value in one.items()}
-            after = _job(state.set(changes))
-            if after is not None and _middle(after) <= SHARE * vram_gib:
-                return Fix(f"Use {_listed([name for name, _ in chosen])}", changes)
-    return None
+            after = state.set(changes)
+            if _fits(after, vram_gib):
+                yield Fix(f"Use {_listed([name for name, _ in chosen])}", changes), after
+
+
+def _fits(state: State, vram_gib: float) -> bool:
+    job = _job(state)
+    return job is not None and preset_job.fits(job, vram_gib)
+
+
+def _is_known(state: State, change: Change) -> bool:
+    """Whether the program that trains this model has the engine's own options of a change."""
+    error = _error_brought(state, state.set(change[1]))
+    return error is None or not error.path.startswith("native.")
+
+
+def _error_brought(state: State, after: State) -> Problem | None:
+    """The first error that changes bring; None if they bring none."""
+    known = {(each.path, each.message) for each in blocking(state.draft.problems(state.backend))}
+    brought = (each for each in blocking(after.draft.problems(after.backend)) if (each.path, each.message) not in known)
+    return next(brought, None)
+
+
+def _smaller_images(job: Workload) -> Iterator[Change]:
+    """Changes of what is trained, which presets make, too."""
+    side = next((side for side in SIDES if side < job.plan.dataset.resolution), None)
+    if side is not None:
+        yield f"images of {side} px", {RESOLUTION: side}
 
 
 def _changes(state: State, job: Workload) -> Iterator[Change]:
@@ -135,12 +137,15 @@ def _changes(state: State, job: Workload) -> Iterator[Change]:
     yield from itertools.islice(captions.lighter(plan, state.facts, backend.manifest if backend else None), 1)
     if state.scope.applies(OFFLOAD) and plan.memory.gradient_checkpointing and not plan.memory.offload_checkpointing:
         yield "activation offload to system RAM", {OFFLOAD: True}
-    if sizes := _sizes_that_fit(state, job):
-        yield f"samples of {sizes[WIDTH]} x {sizes[HEIGHT]} px", sizes
+    if state.preset and (sizes := preset_job.sizes_that_fit(job, state.preset.vram_gib)):
+        yield f"samples of {_shown(sizes)} px", sizes
     if plan.sampling.every_steps:
         yield "no samples", {SAMPLES: 0}
     if state.scope.applies(EIGHT_BITS) and not plan.memory.fp8_base:
         yield "the base model in 8 bits", {EIGHT_BITS: True}
+    if (batch := plan.schedule.batch_size) > 1:
+        together = batch * plan.schedule.gradient_accumulation
+        yield f"batches of one image, {together} for one step", {BATCH: 1, BATCHES: together}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def problems(state: State) -> tuple[Problem, ...]:
     """All Problems of a job, each with its fix if that helps and brings no error."""
-    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes))))
+    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes), finds_fixes=False)))
 
 
 def plan(state: State, backend: Backend) -> TrainingPlan:
@@ -37,10 +37,15 @@ def plan(state: State, backend: Backend) -> TrainingPlan:
         raise PlanError(error.message, error.hint, blocking(problems(state)) or error.problems) from error
 
 
-def untried(state: State) -> tuple[Problem, ...]:
-    """The same Problems with fixes that were not tried, which takes much less time."""
+def untried(state: State, *, finds_fixes: bool = True) -> tuple[Problem, ...]:
+    """The same Problems with fixes that were not tried, which takes much less time; some without a fix that takes time to be found."""
     notes = state.prefilled.notes if state.prefilled else ()
-    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_notes_of_profile(state))
+    own = (
+        *engine_problems(state),
+        *_preset_problems(state, finds_fixes),
+        *_profile_problems(state),
+        *_notes_of_profile(state),
+    )
     return (*own, *notes, *state.draft.problems(state.backend))
 
 
@@ -63,7 +68,7 @@ def engine_problems(state: State) -> list[Problem]:
     return [Problem("", "error", f"{title} is not installed.", fix)]
 
 
-def _preset_problems(state: State) -> list[Problem]:
+def _preset_problems(state: State, finds_fixes: bool) -> list[Problem]:
     preset, family = state.preset, state.family
     method = state.draft.text("model.method")
     if preset is None or not family:
@@ -71,7 +76,9 @@ def _preset_problems(state: State) -> list[Problem]:
     if preset.suits(family, method):
         from trainer_core.prepare import preset_fit
 
-        return [each for each in (preset_fit.shortfall(state), preset_fit.sample_note(state)) if each]
+        return [
+            each for each in (preset_fit.shortfall(state, finds_fix=finds_fixes), preset_fit.sample_note(state)) if each
+        ]
     if not preset.suits(family):
         families = " and ".join(preset.families)
         return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
@@ -81,12 +88,14 @@ def _preset_problems(state: State) -> list[Problem]:
 
 def offered_presets(state: State) -> tuple[list[Preset], dict[str, str]]:
     """The memory presets for the family that bring no error, and for each other one (by id) the error that it would bring."""
-    without = {(each.path, each.message) for each in blocking(untried(state.use_preset(None)))}
+    without = {(each.path, each.message) for each in blocking(untried(state.use_preset(None), finds_fixes=False))}
     offered, refused = [], {}
     method = state.draft.text("model.method")
     for preset in presets.for_family(state.family, method) if state.family else ():
         brought = [
-            each for each in blocking(untried(state.use_preset(preset))) if (each.path, each.message) not in without
+            each
+            for each in blocking(untried(state.use_preset(preset), finds_fixes=False))
+            if (each.path, each.message) not in without
         ]
         if brought:
             refused[preset.id] = brought[0].message

@@ -196,9 +196,9 @@ def _smaller_samples(state: State) -> dict[str, int]:
     """Sizes with which the samples fit the GPU of the preset, if the usual ones do not; the estimate is needed with a preset only."""
     if state.preset is None or not state.family:
         return {}
-    from trainer_core.prepare import preset_fit
+    from trainer_core.prepare import preset_job
 
-    return preset_fit.smaller_samples(state)
+    return preset_job.smaller_samples(state.draft, state.preset, state.backend)
 
 
 def over_profile(state: State) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trainer_core.draft.checks.case import Case
 from trainer_core.engines import parts
 from trainer_core.models import formats
 from trainer_core.plan import fields
-from trainer_core.problems import Fix, Problem, Task
+from trainer_core.problems import Fix, Problem, Task, download
 
 if TYPE_CHECKING:
     from trainer_core.models.detection import Detection
@@ -36,7 +36,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
         elif not value and part in needed:
             message = f"This model needs {kinds_wanted(case, part) or title} as a separate file, and none is set."
             if (fix := _from_model(case, part)) is None:
-                message += _get(case, part)
+                fix = _get(case, part)
             elif fix.task is not None and case.backend is not None:
                 message = f"The file contains the {title}, but {case.backend.manifest.title} reads it only from a separate file."
             yield Problem(path, "error", message, fix)
@@ -123,8 +123,10 @@ def _kind(seen: Detection) -> str:
     return "not recognised" if seen.role == "unknown" else f"a {seen.role.replace('_', ' ')} of an unknown kind"
 
 
-def _get(case: Case, part: str) -> str:
-    """A sentence about where to download a file that the library does not have; "" if unknown."""
+def _get(case: Case, part: str) -> Fix | None:
+    """The fix that downloads a file that the library does not have; None if it is not known from where."""
     missing = case.facts.companions.missing if case.facts.companions else ()
     source = next((each.sources[0] for each in missing if each.setting == part and each.sources), None)
-    return f" Download it with: easel models download hf:{source.repo}/{source.file}" if source else ""
+    if source is None:
+        return None
+    return download(f"Download {source.file.rpartition('/')[2]}", f"hf:{source.repo}/{source.file}", f"model.{part}")
