@@ -30,6 +30,7 @@ FAMILIES = {
     "qwen_image21": ("", "folder-qwen-image21"),
     "krea2": ("krea2", "folder-krea2"),
     "ernie_image": ("", "folder-ernie-image"),
+    "auraflow": ("auraflow", "folder-auraflow"),
 }
 """The first is "" where the original code has the names of diffusers."""
 VARIANTS = {"sd3": ("sd35-medium", "sd3-medium"), "flux2": ("flux2-klein-9b", "flux2-klein-4b")}
