@@ -192,6 +192,15 @@ def kandinsky5_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     }
 
 
+def auraflow(tokens: int) -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
+    """AuraFlow or Pony V7 with as many text tokens. Sizes: the row of record_families.py."""
+    return diffusers.AuraFlowTransformer2DModel(**recorded("auraflow")), lambda side: {
+        "hidden_states": empty(1, 4, side // 8, side // 8),
+        "encoder_hidden_states": empty(1, tokens, 2048),
+        "timestep": empty(1),
+    }
+
+
 def ernie_image() -> tuple[Any, Callable[[int], Mapping[str, Any]]]:
     """ERNIE-Image with 512 text tokens, none of them masked. Sizes: the row of record_families.py."""
     model = diffusers.ErnieImageTransformer2DModel(**recorded("ernie-image"))

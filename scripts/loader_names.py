@@ -33,6 +33,7 @@ FAMILIES = {
     "kandinsky5_image": ("", "folder-kandinsky5-image"),
     "longcat_image": ("", "folder-longcat-image-6b"),
     "ernie_image": ("", "folder-ernie-image"),
+    "auraflow": ("auraflow", "folder-auraflow"),
 }
 """The first is "" where the original code has the names of diffusers, or no trainer of Easel writes its names."""
 VARIANTS = {"sd3": ("sd35-medium", "sd3-medium"), "flux2": ("flux2-klein-9b", "flux2-klein-4b")}

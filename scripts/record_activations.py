@@ -30,6 +30,7 @@ from activation_models import (
     BF16,
     META,
     anima,
+    auraflow,
     empty,
     ernie_image,
     flux2,
@@ -187,6 +188,8 @@ MODELS: Mapping[str, tuple[Callable[[], Any], int]] = {
     "pixart-sigma": (lambda: pixart("pixart-sigma"), 16),
     "pixart-900m": (lambda: pixart("pixart-900m"), 16),
     "kandinsky5_image": (kandinsky5_image, 16),
+    "auraflow": (lambda: auraflow(120), 16),
+    "pony-v7": (lambda: auraflow(768), 16),
     "ernie_image": (ernie_image, 16),
     "longcat_image": (longcat_image, 16),
 }

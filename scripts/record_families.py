@@ -117,7 +117,7 @@ ROWS = (
         {"num_attention_heads": 36, "num_layers": 28, "num_cross_attention_heads": 16, "cross_attention_head_dim": 72, "cross_attention_dim": 1152},
         INFERRED, "0.6b"),
     Row("sana-sprint", "sana", "SanaSprintPipeline", {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}, INFERRED, "sprint"),
-    Row("auraflow", "auraflow", "AuraFlowPipeline"),
+    Row("auraflow", "auraflow", "AuraFlowPipeline", {"pos_embed_max_size": 4096}, "positions as in fal/AuraFlow, transformer/config.json", "auraflow"),
     Row("kolors", "kolors", "KolorsPipeline", KOLORS, INFERRED),
     Row("hidream", "hidream", "HiDreamImagePipeline", HIDREAM, INFERRED),
     Row("wan", "wan", "WanImageToVideoPipeline"),

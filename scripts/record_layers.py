@@ -113,6 +113,12 @@ ERNIE = {"attention": r"\.self_attention\.to_(q|k|v|out\.0)$", "mlp": r"\.mlp\."
 IN_ERNIE = {
     "lora": ["attention"], "attention": ["attention"], "attention_mlp": ["attention", "mlp"], "full": ["attention", "mlp"],
 }  # fmt: skip
+AURAFLOW = {
+    "attention": r"^(double|single)_layers\.\d+\.attn\.",
+    "mlp": r"^(double|single)_layers\.\d+\.mlp",
+    "modulation": r"^(double|single)_layers\.\d+\.mod",
+}
+AURAFLOW_CUT = {**DIFFUSERS, "block": r"transformer_blocks\.\d+\.norm1(_context)?\.linear$"}
 BLOCKS = ["attention", "mlp", "modulation"]
 IN_BLOCKS = {"lora": BLOCKS, "attention": ["attention"], "attention_mlp": BLOCKS, "full": BLOCKS}
 CUT = {
@@ -212,6 +218,14 @@ MODELS: Mapping[str, Mapping[str, object]] = {
         "family": "ernie_image", "variant": "base", "original": ("folder-ernie-image", ERNIE, IN_ERNIE),
         "folder": "folder-ernie-image", "groups": (ERNIE, IN_ERNIE), "encoders": ["ministral3_3b"], "trained": [], "vae": "vae_flux2",
     },
+    **{
+        name: {
+            "family": "auraflow", "variant": name, "original": ("auraflow", AURAFLOW, {**ATTENTION_MLP, "full": BLOCKS}), "folder": "folder-auraflow",
+            "groups": (AURAFLOW_CUT, {**CUT, "lora": ["attention", "attention_added"]}), "encoders": ["pile_t5xl"], "trained": [],
+            "vae": "vae_sd",
+        }
+        for name in ("auraflow", "pony-v7")
+    },
     "longcat_image": {
         "family": "longcat_image", "original": ("folder-longcat-image-6b", DIFFUSERS, CUT), "folder": "folder-longcat-image-6b",
         "encoders": ["qwen_vl"], "trained": [],
@@ -224,11 +238,11 @@ PARTS = {
     "byt5": "byt5-small", "qwen3": "qwen3-06b", "vae_sd": "vae-sd", "vae_flux": "vae-flux",
     "vae_hunyuan": "vae-hunyuan-image", "vae_qwen": "vae-qwen-image", "vae_flux2": "roles/vae-flux2",
     "qwen3_4b": "roles/te-qwen3-4b", "qwen3_8b": "roles/te-qwen3-8b", "qwen3_vl_4b": "roles/te-qwen3-vl-4b",
-    "mistral3_24b": "roles/te-mistral3-24b", "ministral3_3b": "roles/te-ministral3-3b", "qwen3_vl_8b": "roles/te-qwen3-vl-8b", "vae_qwen21": "roles/vae-qwen-image21",
+    "pile_t5xl": "roles/te-pile-t5xl", "mistral3_24b": "roles/te-mistral3-24b", "ministral3_3b": "roles/te-ministral3-3b", "qwen3_vl_8b": "roles/te-qwen3-vl-8b", "vae_qwen21": "roles/vae-qwen-image21",
 }  # fmt: skip
 TIED = ("qwen3_4b", "qwen3_vl_4b")
 """Text encoders that use their embeddings as last layer, too: their files have no lm_head. Source: their config.json."""
-SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|layers|blocks|(?:text_|visual_)?transformer_blocks)\.(\d+)\."
+SWAPPED = r"^(?:net\.|model\.diffusion_model\.)?(double_blocks|single_blocks|joint_blocks|double_layers|single_layers|layers|blocks|(?:text_|visual_|single_)?transformer_blocks)\.(\d+)\."
 
 
 def shapes(name: str, inside: str = "") -> Shapes:
@@ -328,7 +342,7 @@ def parts() -> Iterator[str]:
         yield f"parameters = {size(found)}"
         lora = (
             dict(layers(found, pattern)).get("lora", {})
-            if not name.startswith(("vae", "qwen_vl", "byt5", "t5", "qwen3_", "mistral", "ministral"))
+            if not name.startswith(("vae", "qwen_vl", "byt5", "t5", "qwen3_", "mistral", "ministral", "pile"))
             else {}
         )
         if lora:

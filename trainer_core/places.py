@@ -101,6 +101,16 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - as `is_there`
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; False if the system does not permit the check."""
+    return os.path.isfile(path)  # noqa: PTH113 - as `is_there`
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a symbolic link; False if the system does not permit the check."""
+    return os.path.islink(path)  # noqa: PTH114 - as `is_there`
+
+
 def in_checkout() -> bool:
     """Whether this package runs from a source checkout (the supported way to install), not from a wheel."""
     return _has_installer(CHECKOUT)

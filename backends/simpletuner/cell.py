@@ -64,6 +64,9 @@ class SimpleTunerCell(Cell):
     """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
     guidance_from_zero: bool = False
     """Whether guidance is off at 0 in the pipeline that makes the samples, and not at 1 as in a plan."""
+    calls_folder: str = ""
+    """The relative path by which the engine loads parts of the model's folder, although it takes it for a repository on the Hub: a
+    link of this name in the run folder leads to the folder. Source: transformers utils/hub.py, cached_file: a folder goes first."""
     own_names: bool = False
     """Whether a plain LoRA is saved with the names of diffusers and alpha only in its metadata, because ComfyUI and diffusers both
     load it so; Easel adds alpha to the finished file where it is not the rank."""

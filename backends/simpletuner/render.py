@@ -57,6 +57,9 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         metrics=Metrics("log"),
         artefacts=results.artefacts(plan, cell, place.version),
         controls=offered,
+        folders={PurePosixPath(cell.calls_folder): places.typed(plan.model.path).absolute()}
+        if cell.calls_folder
+        else {},
     )
 
 

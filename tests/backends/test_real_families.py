@@ -42,6 +42,7 @@ FAMILIES = {
     "pixart": {"optimizer.max_grad_norm": 0.01},
     "kandinsky5_image": {"network.alpha": 4.0},
     "ernie_image": {"model.variant": "base", "network.alpha": 4.0},
+    "auraflow": {"model.variant": "pony-v7", "network.alpha": 4.0},
     "longcat_image": {},
 }
 """What a plan of the family says more. Where alpha is the rank, it is because diffusers loads the file only so."""

@@ -155,7 +155,7 @@ def test_one_beta_brings_the_other_with_it_as_the_engine_has_it():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shift_is_that_of_the_family_unless_asked_otherwise(family):
     usual = options(engine_plans.plan(family)).get("flow_schedule_shift")
-    assert usual == {"sdxl": None, "pixart": None, "lumina2": 0.0}.get(family, 3.0)
+    assert usual == {"sdxl": None, "pixart": None, "lumina2": 0.0, "auraflow": 1.73}.get(family, 3.0)
     if usual is not None:
         rendered = options(engine_plans.plan(family, schedule__flow_shift=5.0))
         assert (rendered["flow_schedule_shift"], rendered["flow_schedule_auto_shift"]) == (5.0, False)

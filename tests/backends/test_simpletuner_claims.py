@@ -11,7 +11,7 @@ from trainer_core.plan import fields
 SIMPLETUNER = registry.get("simpletuner")
 CLAIMS = SIMPLETUNER.manifest.families
 CLIPPING = "optimizer.max_grad_norm"
-UNPROVED = ("ernie_image", "kandinsky5_image", "longcat_image", "pixart")
+UNPROVED = ("auraflow", "ernie_image", "kandinsky5_image", "longcat_image", "pixart")
 
 
 def said(family, path, **values):

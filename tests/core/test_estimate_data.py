@@ -66,6 +66,8 @@ def test_every_family_and_variant_that_an_engine_trains_has_data():
         # 264 linear layers, of which 140 are attention. Source: musubi-tuner docs/krea2.md.
         ("krea2", "original", "lora", 264),
         ("krea2", "original", "attention", 140),
+        # Source: SimpleTuner helpers/models/auraflow/model.py, DEFAULT_LORA_TARGET.
+        ("auraflow", "diffusers", "lora", 4 * 8 + 32 * 4),
     ],
 )
 def test_networks_have_as_many_target_layers_as_the_engines_report(model, layout, target, count):
@@ -112,6 +114,15 @@ def test_swapped_blocks_match_the_figures_of_the_presets():
         swapped = flux.swapped_parameters(blocks, paired=True)
         assert 2 * (flux.parameters - swapped) / 2**30 == pytest.approx(left, abs=0.1)
     assert MODELS["sdxl"].swapped_parameters(5, paired=True) == 0
+
+
+@pytest.mark.parametrize("backend", registry.available(), ids=lambda backend: backend.manifest.id)
+def test_an_engine_swaps_fewer_blocks_than_the_estimate_counts(backend):
+    for family, claim in backend.manifest.families.items():
+        for cell in claim.methods.values():
+            for variant, most in cell.swap.items():
+                counted = sum(count for count, _ in models.find(family, variant).blocks.values())
+                assert most < counted, (family, variant, counted)
 
 
 def test_a_third_party_engine_declares_its_own_costs():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -12,11 +14,15 @@ from tests.support import engine_plans
 from tests.support.page import prepare
 from tests.support.written_runs import write_run
 from trainer_core import places
+from trainer_core.engines import registry
+from trainer_core.errors import RunError
 from trainer_core.hardware import Accelerator
 from trainer_core.plan import fields
 from trainer_core.prepare import preview
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.training import amd
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +201,30 @@ def test_what_an_amd_gpu_needs_is_in_the_environment_of_the_engine_and_shown_bef
     for name in names:
         monkeypatch.setenv(name, "of the user")
     assert amd.variables(engine_plans.machine(card)) == {}
+
+
+def test_a_link_that_an_engine_needs_is_made_as_it_is_shown_and_goes_with_the_run(home, tmp_path):
+    engine, model = registry.get("simpletuner"), tmp_path / "pony"
+    model.mkdir()
+    (model / "model_index.json").write_text("{}")
+    plan = engine_plans.plan("auraflow", model__path=str(model))
+    spec = engine.render(plan, engine_plans.place())
+    made = RunFolder.create(places.runs(), "aura")
+    made.write_job(plan.model_dump(exclude_none=True), spec, {}, {})
+    (name,) = map(str, spec.folders)
+    assert (made.path / name).resolve() == model
+    assert preview.files_of(Run(made))[name] == spec.shown[name] == f"a link to {model}"
+    made.remove()
+    assert (model / "model_index.json").is_file()
+
+
+def test_a_link_leads_to_no_file_outside_the_run_folder_by_its_name(home, tmp_path):
+    engine = registry.get("simpletuner")
+    plan = engine_plans.plan("auraflow")
+    spec = dataclasses.replace(
+        engine.render(plan, engine_plans.place()), folders={PurePosixPath("../elsewhere"): tmp_path}
+    )
+    made = RunFolder.create(places.runs(), "aura")
+    with pytest.raises(RunError, match="not inside the run folder"):
+        made.write_job(plan.model_dump(exclude_none=True), spec, {}, {})
+    assert not (places.runs() / "elsewhere").exists()

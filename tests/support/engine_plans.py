@@ -28,7 +28,14 @@ def machine(*accelerators: Accelerator) -> Machine:
     return Machine(accelerators or (CPU,), 16 * GIB, 12 * GIB, 100 * GIB, 4, "Linux x86_64")
 
 
-VARIANTS = {"flux2": "klein-9b", "ernie_image": "base", "krea2": "raw", "pixart": "sigma", "z_image": "base"}
+VARIANTS = {
+    "auraflow": "auraflow",
+    "flux2": "klein-9b",
+    "ernie_image": "base",
+    "krea2": "raw",
+    "pixart": "sigma",
+    "z_image": "base",
+}
 """The variant of a model, for the families where a plan must say it."""
 
 

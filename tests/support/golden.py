@@ -27,5 +27,6 @@ def check(name: str, jobs: Mapping[str, JobSpec]) -> None:
 
 def _section(title: str, job: JobSpec) -> str:
     files = "".join(f"--- {path}\n{text}" for path, text in job.files.items())
+    files += "".join(f"--- {path} -> {folder}\n" for path, folder in job.folders.items())
     commands = "".join(f"$ {' '.join(step.argv)}\n" for step in job.steps)
     return f"===== {title}\n{commands}{files}\n".replace(str(ROOT), "/easel")

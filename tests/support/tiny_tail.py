@@ -189,6 +189,23 @@ def ernie_image() -> diffusers.DiffusionPipeline:
     )  # fmt: skip
 
 
+def auraflow() -> diffusers.DiffusionPipeline:
+    """AuraFlow, whose text encoder is a UMT5 with a tokenizer of Llama."""
+    letters = {letter: number for number, letter in enumerate(("<pad>", "<s>", "</s>", "<unk>", "▁", *LETTERS))}
+    tokenizer = transformers.LlamaTokenizerFast(vocab=letters, merges=[], pad_token="<pad>")
+    encoder = transformers.UMT5EncoderModel(
+        transformers.UMT5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=16, num_layers=2, num_heads=4)
+    )
+    denoiser = diffusers.AuraFlowTransformer2DModel(
+        sample_size=8, num_mmdit_layers=1, num_single_dit_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, caption_projection_dim=32, pos_embed_max_size=256,
+    )  # fmt: skip
+    return diffusers.AuraFlowPipeline(
+        tokenizer=tokenizer, text_encoder=encoder, vae=kl_vae(4), transformer=awake(denoiser),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=1.73),
+    )  # fmt: skip
+
+
 def longcat_image() -> diffusers.DiffusionPipeline:
     """LongCat-Image."""
     fast = qwen_tokenizer()
@@ -209,5 +226,6 @@ FAMILIES = {
     "pixart": pixart,
     "kandinsky5_image": kandinsky5_image,
     "ernie_image": ernie_image,
+    "auraflow": auraflow,
     "longcat_image": longcat_image,
 }

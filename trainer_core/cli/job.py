@@ -267,7 +267,7 @@ def plan(
     written, steps = {}, ()
     stopping = blocking(bench.state.draft.problems(bench.state.backend))
     if not stopping and (spec := preview(bench.state)) is not None:
-        written, steps = {str(name): text for name, text in spec.files.items()}, spec.steps
+        written, steps = spec.shown, spec.steps
     rows = setting_rows(bench.state.draft)
     seen = forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
     found = (*found, *(seen.problems() if seen else ()))

@@ -212,9 +212,10 @@ def _check_environment(environment: Mapping[str, str]) -> None:
 
 def _check_files(spec: JobSpec) -> None:
     _require(spec.files, "The job must have at least one file, which passes the plan to the engine.")
-    for name, text in spec.files.items():
+    for name in (*spec.files, *spec.folders):
         inside = isinstance(name, PurePosixPath) and not name.is_absolute() and ".." not in name.parts
         _require(inside, f"{name} must be a PurePosixPath in the run folder.")
+    for name, text in spec.files.items():
         read = {".toml": tomllib.loads, ".json": json.loads}.get(name.suffix, str)
         read(text)
 

@@ -187,6 +187,19 @@ class JobSpec:
     """The signal that asks the engine to end; an engine that takes too long is killed."""
     controls: Mapping[Request, Control] = field(default_factory=dict)
     """What this job can be asked for while it runs; empty for an engine that cannot be asked."""
+    folders: Mapping[PurePosixPath, Path] = field(default_factory=dict)
+    """Folders that an engine must find under a path relative to its working directory, the run folder: links there lead to them."""
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What a start writes into the run folder, as text by path; for a link the folder that it leads to."""
+        links = {str(name): shown_link(folder) for name, folder in self.folders.items()}
+        return {str(name): text for name, text in self.files.items()} | links
+
+
+def shown_link(folder: Path | str) -> str:
+    """How a link to a folder is shown where files are shown with their text."""
+    return f"a link to {folder}"
 
 
 class Backend(Protocol):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainer_core import places
 from trainer_core.engines.option_sources import tables_in
+from trainer_core.engines.seam import shown_link
 from trainer_core.errors import JobError
 from trainer_core.jobs.state import JobState
 from trainer_core.plan.subject import same, subject_of
@@ -130,7 +131,7 @@ def look_ahead(state: State, problems: Iterable[Problem] | None = None, estimate
         )
         for step in spec.steps
     )
-    files = {str(name): without_secrets(text) for name, text in spec.files.items()}
+    files = {name: without_secrets(text) for name, text in spec.shown.items()}
     said = saves.sentences(state.draft.sketch(), backend.manifest, estimate)
     return Preview(backend.manifest.title, files, commands, str(spec.working_directory), tuple(missing), said)
 
@@ -200,7 +201,9 @@ def files_of(run: Run) -> dict[str, str]:
     found = {}
     for name in names if isinstance(names, list) else ():
         path = folder / str(name)
-        if _is_inside(path, folder):
+        if places.is_link(path) and _is_inside(path.parent, folder):
+            found[str(name)] = without_secrets(shown_link(path.readlink()))
+        elif places.is_file(path) and _is_inside(path, folder):
             text = path.read_bytes()[:LARGEST_BYTES].decode("utf-8", "replace")
             found[str(name)] = without_secrets(text.replace(str(folder), str(places.runs() / RUN_FOLDER)))
     return found
@@ -208,7 +211,7 @@ def files_of(run: Run) -> dict[str, str]:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     try:
-        return places.real(path).is_relative_to(places.real(folder)) and path.is_file()
+        return places.real(path).is_relative_to(places.real(folder))
     except (OSError, ValueError):
         return False
 

@@ -196,6 +196,8 @@ class RunFolder(JobFolder):
             self.output.mkdir(exist_ok=True)
             for name, text in spec.files.items() if remote is None else ():
                 self._write_native(name, text)
+            for name, folder in spec.folders.items() if remote is None else ():
+                self._link(name, folder)
             tables = {"schema_version": PLAN_SCHEMA_VERSION, "engine": spec.backend, **plan}
             write_whole(self.path / "plan.toml", tomli_w.dumps(tables))
             self.write("hardware.json", hardware)
@@ -214,6 +216,15 @@ class RunFolder(JobFolder):
 
     def _write_native(self, name: PurePosixPath, text: str) -> None:
         write_whole(self.path / _inside(str(name)), text)
+
+    def _link(self, name: PurePosixPath, folder: Path) -> None:
+        link = self.path / _inside(str(name))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            link.symlink_to(folder, target_is_directory=True)
+        except OSError as error:
+            message = f"The engine needs a link to {folder} in the run folder, which cannot be made: {error.strerror or error}."
+            raise RunError(message, "Choose a folder for runs on a file system that has links.") from error
 
 
 def results_folder(plan: Mapping[str, Any]) -> Path:
@@ -236,7 +247,7 @@ def _spec(spec: JobSpec, plan: Mapping[str, Any], origin: Origin | None) -> Spec
     details = {
         "backend": spec.backend,
         PLAN: plan,
-        "files": [str(name) for name in spec.files],
+        "files": [str(name) for name in (*spec.files, *spec.folders)],
         "metrics": dataclasses.asdict(spec.metrics),
         "artefacts": dataclasses.asdict(spec.artefacts),
         "controls": {
