@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -64,14 +65,23 @@ class Draft:
     @property
     def values(self) -> dict[str, Any]:
         """The value of every setting by dotted path, and `native` if a layer contains it."""
+        return dict(self._values)
+
+    @property
+    def usable_values(self) -> dict[str, Any]:
+        """The value of every setting, with an invalid value replaced by the next lower valid one; without unknown paths."""
+        return dict(self._usable_values)
+
+    # A draft never changes, and trying one fix asks for its values dozens of times.
+    @functools.cached_property
+    def _values(self) -> dict[str, Any]:
         merged = {path: setting.default for path, setting in fields.all_fields().items()}
         for source in sorted(Source):
             merged.update(self.layers.get(source, {}))
         return merged
 
-    @property
-    def usable_values(self) -> dict[str, Any]:
-        """The value of every setting, with an invalid value replaced by the next lower valid one; without unknown paths."""
+    @functools.cached_property
+    def _usable_values(self) -> dict[str, Any]:
         found = {path: setting.default for path, setting in fields.all_fields().items()}
         for source in sorted(Source):
             for path, value in self.layers.get(source, {}).items():
@@ -91,14 +101,14 @@ class Draft:
 
     def text(self, path: str) -> str:
         """The value of a text setting; "" if it has another type, which is a Problem."""
-        value = self.values[path]
+        value = self._values[path]
         return value if isinstance(value, str) else ""
 
     def value_problems(self) -> list[Problem]:
         """The Problems of unknown paths, and of values outside their declared type or bounds."""
         problems = []
-        known, usable = fields.all_fields(), self.usable_values
-        for path, value in self.values.items():
+        known, usable = fields.all_fields(), self._usable_values
+        for path, value in self._values.items():
             if path == "native":
                 if not is_native(value):
                     message = "Native settings must be in a table for each engine: [native.<engine>]."
@@ -126,7 +136,7 @@ class Draft:
 
     def _replaced(self) -> Iterator[Problem]:
         """The Problems of the user's own values that another setting replaces; a profile's are replaced without a word."""
-        values = self.usable_values
+        values = self._usable_values
         for path, setting in fields.all_fields().items():
             one = setting.about.replaces
             if one and values[path] != setting.default and self.source_of(one) is Source.USER:
