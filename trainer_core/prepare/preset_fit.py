@@ -25,8 +25,11 @@ OFFLOAD, EIGHT_BITS, SAMPLES = "memory.offload_checkpointing", "memory.fp8_base"
 Change = tuple[str, Mapping[str, Any]]
 
 
-def shortfall(state: State) -> Problem | None:
-    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known."""
+def shortfall(state: State, *, seeks_fix: bool = True) -> Problem | None:
+    """The Problem of a preset that is too small for this model and engine; None if it is not, or if nothing is known.
+
+    Its fix, which takes far longer, is sought only if `seeks_fix`.
+    """
     preset, job = state.preset, _job(state)
     if preset is None or job is None or _middle(job) <= SHARE * preset.vram_gib:
         return None
@@ -38,7 +41,7 @@ def shortfall(state: State) -> Problem | None:
     )
     has_more = state.facts.machine.accelerator.vram_bytes > preset.vram_gib * GIB
     severity = "info" if has_more or low <= preset.vram_gib else "warning"
-    return Problem("", severity, message, _fix(state, job, preset.vram_gib))
+    return Problem("", severity, message, _fix(state, job, preset.vram_gib) if seeks_fix else None)
 
 
 def can_fit(state: State) -> bool:

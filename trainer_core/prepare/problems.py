@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def problems(state: State) -> tuple[Problem, ...]:
     """All Problems of a job, each with its fix if that helps and brings no error."""
-    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes))))
+    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes), seeks_fix=False)))
 
 
 def plan(state: State, backend: Backend) -> TrainingPlan:
@@ -34,10 +34,18 @@ def plan(state: State, backend: Backend) -> TrainingPlan:
         raise PlanError(error.message, error.hint, blocking(problems(state)) or error.problems) from error
 
 
-def untried(state: State) -> tuple[Problem, ...]:
-    """The same Problems with fixes that were not tried, which takes much less time."""
+def untried(state: State, *, seeks_fix: bool = True) -> tuple[Problem, ...]:
+    """The same Problems with fixes that were not tried, which takes much less time; even less without `seeks_fix`.
+
+    Then the Problem of a preset that is too small has no fix.
+    """
     notes = state.prefilled.notes if state.prefilled else ()
-    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_image_notes(state))
+    own = (
+        *engine_problems(state),
+        *_preset_problems(state, seeks_fix=seeks_fix),
+        *_profile_problems(state),
+        *_image_notes(state),
+    )
     return (*own, *notes, *state.draft.problems(state.backend))
 
 
@@ -60,7 +68,7 @@ def engine_problems(state: State) -> list[Problem]:
     return [Problem("", "error", f"{title} is not installed.", fix)]
 
 
-def _preset_problems(state: State) -> list[Problem]:
+def _preset_problems(state: State, *, seeks_fix: bool) -> list[Problem]:
     preset, family = state.preset, state.family
     method = state.draft.text("model.method")
     if preset is None or not family:
@@ -68,7 +76,7 @@ def _preset_problems(state: State) -> list[Problem]:
     if preset.suits(family, method):
         from trainer_core.prepare import preset_fit
 
-        too_large = preset_fit.shortfall(state)
+        too_large = preset_fit.shortfall(state, seeks_fix=seeks_fix)
         return [too_large] if too_large else []
     if not preset.suits(family):
         families = " and ".join(preset.families)
@@ -79,12 +87,14 @@ def _preset_problems(state: State) -> list[Problem]:
 
 def offered_presets(state: State) -> tuple[list[Preset], dict[str, str]]:
     """The memory presets for the family that bring no error, and for each other one (by id) the error that it would bring."""
-    without = {(each.path, each.message) for each in blocking(untried(state.use_preset(None)))}
+    without = {(each.path, each.message) for each in blocking(untried(state.use_preset(None), seeks_fix=False))}
     offered, refused = [], {}
     method = state.draft.text("model.method")
     for preset in presets.for_family(state.family, method) if state.family else ():
         brought = [
-            each for each in blocking(untried(state.use_preset(preset))) if (each.path, each.message) not in without
+            each
+            for each in blocking(untried(state.use_preset(preset), seeks_fix=False))
+            if (each.path, each.message) not in without
         ]
         if brought:
             refused[preset.id] = brought[0].message
