@@ -37,7 +37,7 @@ LONG = tuple(
     f"tests/{name}.py"
     for name in (
         *("core/test_runpod_runs", "core/test_remote_runs", "core/test_ssh_runs"),
-        *("core/test_cli", "core/test_resume", "ui/test_results"),
+        *("core/test_ssh_installing", "core/test_cli", "core/test_resume", "ui/test_results", "core/test_proposals"),
         *("core/test_drills_supervision", "core/test_drills_places", "core/test_drills_queue", "core/test_run_results"),
     )
 )

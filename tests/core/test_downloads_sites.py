@@ -14,7 +14,7 @@ from tests.support import recorded_networks
 from tests.support.downloading import QUICK, SECRET, hidden, server, shared_server, visible
 from trainer_core import places
 from trainer_core.errors import DownloadError, HeaderError
-from trainer_core.models import downloads, header, hub_interface, tokens
+from trainer_core.models import downloads, header, tokens
 from trainer_core.models.downloads.ranges import RemoteStream
 from trainer_core.models.downloads.remote import Remote, RemoteFile
 
@@ -83,20 +83,6 @@ def test_a_file_of_a_repository(hub, tmp_path):
     found = resolved("hf:org/name/a/mika.safetensors")
     assert (found.name, found.size_bytes, found.sha256) == ("mika.safetensors", len(MODEL), bad.sha256(MODEL))
     assert fetched("hf:org/name/a/mika.safetensors", tmp_path).read_bytes() == MODEL
-
-
-def test_the_switch_of_the_hub_counts_as_it_is_now(hub, monkeypatch):
-    from huggingface_hub import constants
-
-    hub.hub("org/lora", {"mika.safetensors": MODEL})
-    # As if it had been set when the library was loaded, which reads it then.
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert resolved("hf:org/lora").name == "mika.safetensors"
-    for name in hub_interface.SWITCHES:
-        monkeypatch.setenv(name, "1")
-        with pytest.raises(DownloadError, match="does not contact Hugging Face"):
-            resolved("hf:org/lora")
-        monkeypatch.delenv(name)
 
 
 def test_a_repository_of_one_model(hub, tmp_path):

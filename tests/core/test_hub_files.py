@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import engine_plans
 from tests.support.hub_server import addresses, serving
+from trainer_core import hub_switch
 from trainer_core.draft.checks import Case, hub
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import manifest as manifests
@@ -18,7 +19,6 @@ from trainer_core.errors import InstallError
 from trainer_core.install import clip_tokenizer, hub_files, hub_reach
 from trainer_core.jobs import own_program
 from trainer_core.jobs.state import FINAL_STATES, JobState
-from trainer_core.models import hub_interface
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.tools import hub_files as tool
 
@@ -32,7 +32,7 @@ SECRET = "hf_" + "a1B2" * 9
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    for name in (*hub_interface.SWITCHES, "TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN"):
+    for name in (*hub_switch.SWITCHES, "TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.misbehaving import running, sha256
+from trainer_core import hub_switch
 from trainer_core.errors import DownloadError
-from trainer_core.models import downloads, hub_interface, tokens
+from trainer_core.models import downloads, tokens
 from trainer_core.models.downloads import http
 
 SECRET = "sehrgeheim0815"
@@ -37,7 +38,7 @@ def server(shared_server, monkeypatch, tmp_path):
     shared_server.requests.clear()
     for name in [name for site in tokens.SITES.values() for name in site.names]:
         monkeypatch.delenv(name, raising=False)
-    for name in ("HF_ENDPOINT", "CIVITAI_ENDPOINT", *hub_interface.SWITCHES):
+    for name in ("HF_ENDPOINT", "CIVITAI_ENDPOINT", *hub_switch.SWITCHES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))

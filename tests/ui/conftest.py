@@ -4,7 +4,8 @@ import pytest
 
 from tests.support import recorded_headers
 from tests.support.misbehaving import running
-from trainer_core.models import hub_interface, tokens
+from trainer_core import hub_switch
+from trainer_core.models import tokens
 from trainer_core.prepare.workbench import Workbench
 from trainer_ui.apps.lora_trainer import LoraTrainer
 
@@ -44,7 +45,7 @@ def open_app(opening):
 @pytest.fixture
 def hub(monkeypatch):
     """A local Hugging Face hub, and neither token nor switch of the person who runs the tests."""
-    for name in (*tokens.SITES["huggingface"].names, *hub_interface.SWITCHES):
+    for name in (*tokens.SITES["huggingface"].names, *hub_switch.SWITCHES):
         monkeypatch.delenv(name, raising=False)
     with running() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)

@@ -4,10 +4,10 @@ import pytest
 
 from tests.support.hub_server import addresses, serving
 from tests.support.page import click, markup, on_page, wait_for
+from trainer_core import hub_switch
 from trainer_core.engines import manifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.install import choice, hub_files
-from trainer_core.models import hub_interface
 
 KOHYA = manifest.read("kohya")
 ROWS = [KOHYA.hub[name] for name in KOHYA.families["hunyuan_image"].hub]
@@ -16,7 +16,7 @@ ROWS = [KOHYA.hub[name] for name in KOHYA.families["hunyuan_image"].hub]
 @pytest.fixture(autouse=True)
 def installed(tmp_path, monkeypatch):
     """kohya counts as installed, and nothing of the Hub is on this machine."""
-    for name in (*hub_interface.SWITCHES, "TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    for name in (*hub_switch.SWITCHES, "TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr(choice, "statuses", lambda *_: {"kohya": EngineStatus(installed=True)})

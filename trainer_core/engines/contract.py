@@ -216,8 +216,7 @@ def _check_files(spec: JobSpec) -> None:
         inside = isinstance(name, PurePosixPath) and not name.is_absolute() and ".." not in name.parts
         _require(inside, f"{name} must be a PurePosixPath in the run folder.")
     for name, text in spec.files.items():
-        read = {".toml": tomllib.loads, ".json": json.loads}.get(name.suffix, str)
-        read(text)
+        {".toml": tomllib.loads, ".json": json.loads}.get(name.suffix, str)(text)
 
 
 def _check_artefacts(spec: JobSpec) -> None:

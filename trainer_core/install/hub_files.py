@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from trainer_core import places
+from trainer_core import hub_switch, places
 from trainer_core.engines.hub import HubFiles
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
 from trainer_core.install import hub_reach
 from trainer_core.install.installed import engine_home
-from trainer_core.models import hub_interface
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -245,7 +244,7 @@ def _download(row: HubFiles, commit: str, folder: Path, header: Mapping[str, str
     import urllib.error
     import urllib.request
 
-    if hub_interface.is_off():
+    if hub_switch.is_off():
         message = f"The Hub is switched off (HF_HUB_OFFLINE), and {row.title} can only be had from there."
         raise InstallError(message, "Unset it, or copy the files from a machine that has them.")
     for name in (*row.files, *row.more):

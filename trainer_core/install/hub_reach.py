@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from trainer_core.models.hub_interface import is_off
+from trainer_core.hub_switch import is_off
 
 if TYPE_CHECKING:
     from trainer_core.engines.hub import Reach

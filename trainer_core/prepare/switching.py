@@ -99,13 +99,14 @@ def unused(state: State) -> Iterator[Lost]:
 
 def _settings(before: State, after: State) -> Iterator[Lost]:
     """The changed settings that had an effect, and have none now or bring a Problem that they did not bring before."""
-    known = {(problem.path, problem.message) for problem in job_problems.untried(before)}
+    said_before = job_problems.untried(before, seeks_fix=False)
+    known = {(problem.path, problem.message) for problem in said_before}
     new = {
         problem.path: problem.message
-        for problem in reversed(job_problems.untried(after))
+        for problem in reversed(job_problems.untried(after, seeks_fix=False))
         if (problem.severity != "info" or _says_no_effect(problem)) and (problem.path, problem.message) not in known
     }
-    idle = {problem.path for problem in job_problems.untried(before) if _says_no_effect(problem)}
+    idle = {problem.path for problem in said_before if _says_no_effect(problem)}
     old, now = before.scope, after.scope
     for path, field in fields.all_fields().items():
         if old.is_set(path) and old.applies(path) and now.is_set(path) and path not in idle:

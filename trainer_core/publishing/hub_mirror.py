@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer_core import hub_switch
 from trainer_core.errors import DownloadError, RunError
 from trainer_core.files import open_own
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import json_text
-from trainer_core.models import hub_interface, hub_repository
+from trainer_core.models import hub_repository
 from trainer_core.models.hub_repository import Place
 from trainer_core.publishing import hub
 from trainer_core.publishing.hub_list import files_below
@@ -87,10 +88,10 @@ def mirror(run: RunFolder, target: str, bytes_a_second: float = BYTES_A_SECOND) 
         RunError: a file of the run cannot be read.
     """
     place = hub_repository.place(target)
-    if hub_interface.is_off():
+    if hub_switch.is_off():
         raise DownloadError(
             "The Hub is switched off, so nothing was sent.",
-            f"Unset {' and '.join(hub_interface.SWITCHES)}, and mirror again.",
+            f"Unset {' and '.join(hub_switch.SWITCHES)}, and mirror again.",
             "offline",
         )
     with contextlib.suppress(OSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer_core import places
+from trainer_core import hub_switch, places
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import engines
 from trainer_core.doctor.finding import Finding
@@ -12,7 +12,6 @@ from trainer_core.errors import DownloadError
 from trainer_core.install import hub_reach, index_reach, mirrors, uv
 from trainer_core.install.torch_choice import REGISTRY
 from trainer_core.install.upstream import reachable
-from trainer_core.models import hub_interface
 from trainer_core.models.tokens import SITES, find, where_to_set
 from trainer_core.text import printable, without_secrets
 
@@ -100,7 +99,7 @@ def hub(case: Case) -> Iterator[Finding]:
     if reach == "yes":
         yield Finding("network.hub", title, "good", f"{where} answers.", private=private)
     elif reach == "off":
-        found = f"It is switched off by {' or '.join(hub_interface.SWITCHES)}."
+        found = f"It is switched off by {' or '.join(hub_switch.SWITCHES)}."
         yield Finding("network.hub", title, "notice", found, offline, "To use it, unset these variables.")
     elif reach == "no":
         fix = "Check the connection, or set HF_ENDPOINT to a mirror."

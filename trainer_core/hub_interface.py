@@ -1,23 +1,14 @@
-"""The interface of huggingface_hub, and whether the user has switched the Hub off. Standard library only, until it is opened."""
+"""The interface of huggingface_hub, unless the user has switched the Hub off."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import DownloadError
+from trainer_core.hub_switch import SWITCHES, is_off
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-"""Each of them switches the Hub off for an engine. Source: huggingface_hub/constants.py; transformers/utils/hub.py."""
-ON = ("1", "true", "yes", "on")
-
-
-def is_off() -> bool:
-    """Whether the user has switched the Hub off."""
-    return any(os.environ.get(name, "").strip().lower() in ON for name in SWITCHES)
 
 
 def refuse_if_off() -> None:
