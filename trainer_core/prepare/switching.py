@@ -99,11 +99,11 @@ def unused(state: State) -> Iterator[Lost]:
 
 def _settings(before: State, after: State) -> Iterator[Lost]:
     """The changed settings that had an effect, and have none now or bring a Problem that they did not bring before."""
-    said_before = job_problems.untried(before, seeks_fix=False)
+    said_before = job_problems.untried(before, finds_fixes=False)
     known = {(problem.path, problem.message) for problem in said_before}
     new = {
         problem.path: problem.message
-        for problem in reversed(job_problems.untried(after, seeks_fix=False))
+        for problem in reversed(job_problems.untried(after, finds_fixes=False))
         if (problem.severity != "info" or _says_no_effect(problem)) and (problem.path, problem.message) not in known
     }
     idle = {problem.path for problem in said_before if _says_no_effect(problem)}

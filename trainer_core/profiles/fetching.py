@@ -91,7 +91,7 @@ def _fetched(text: str, patience: Patience | None) -> tuple[bytes, str, str]:
 
 def _asked(link: Link, patience: Patience | None) -> Asked:
     """The request for the file that a link leads to."""
-    from trainer_core import hub_interface
+    from trainer_core.models import hub_interface
     from trainer_core.models.downloads.http import Asked
     from trainer_core.models.downloads.links import hugging_face_endpoint
 

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from trainer_core import hub_interface
 from trainer_core.errors import DownloadError
-from trainer_core.models import tokens
+from trainer_core.models import hub_interface, tokens
 from trainer_core.models.downloads.links import hugging_face_endpoint
 from trainer_core.models.tokens import Token
 from trainer_core.publishing import explained

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from trainer_core import hub_interface
 from trainer_core.errors import DownloadError
+from trainer_core.models import hub_interface
 from trainer_core.models.downloads import names, refusals
 from trainer_core.models.downloads.http import BRIEF, Asked, Patience, get_json, keep_trying
 from trainer_core.models.downloads.links import Link, hugging_face_endpoint, is_model_name
