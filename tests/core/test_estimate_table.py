@@ -26,6 +26,8 @@ KNOWN_MISSES = {
     "preset flux2-12, flux2",
     "preset qwen-image-12, qwen_image",
     "preset qwen-image-16, qwen_image",
+    "preset qwen-image21-12, qwen_image21",
+    "preset qwen-image21-16, qwen_image21",
 }
 """Figures with which the estimate does not agree; the record contains the reasons."""
 

@@ -75,7 +75,10 @@ def test_hardly_any_fix_of_a_rule_must_be_left_out(backend):
 @pytest.mark.parametrize("backend", ENGINES, ids=IDS)
 def test_no_cheaper_setting_brings_an_error(backend):
     proposed = 0
-    for case in itertools.islice(random_plans.cases(backend, seed=2), max(20, PLANS // 5)):
+    for number, case in enumerate(itertools.islice(random_plans.cases(backend, seed=2), 5 * PLANS)):
+        # Few random plans take more memory than there is, and have settings that would change it.
+        if number >= max(20, PLANS // 5) and proposed:
+            break
         fix = fit_advice(case.plan, case.facts, case.problems, manifest=backend.manifest)
         if fix is None or not fix.changes:
             continue
