@@ -156,6 +156,15 @@ def test_a_link_with_another_extension_than_its_target_is_reported(good, files, 
     assert of_rule(model.model_is_no_blind_link, draft) == []
 
 
+def test_a_folder_without_a_component_that_it_lists_is_reported(good):
+    draft = good()
+    assert list(of_rule(model.model_is_known, draft)) == []
+    facts = replace(draft.facts, detection=replace(draft.facts.detection, lacking=("text_encoder", "vae")))
+    (found,) = of_rule(model.model_is_known, draft.with_facts(facts))
+    assert found.severity == "error"
+    assert "lists text_encoder and vae" in found.message
+
+
 def test_an_existing_file_with_the_same_name_is_reported(good, tmp_path):
     assert of_rule(output.output_is_new, good()) == []
     (tmp_path / "portrait.safetensors").touch()

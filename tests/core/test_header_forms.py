@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -17,7 +18,7 @@ from PIL import Image
 
 from tests.support import recorded_headers
 from trainer_core.errors import HeaderError
-from trainer_core.models import header
+from trainer_core.models import detection, header
 from trainer_core.training.acceptance import values
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "weights"
@@ -345,6 +346,14 @@ class TestComponentsOfAPipeline:
         (root / component / "config.json").write_text('{"_class_name": "X"}')
         with pytest.raises(HeaderError, match=f"not complete: there are no weights in {component}"):
             header.read(root)
+
+    def test_components_that_are_listed_and_not_there_are_told_of(self, tmp_path: Path) -> None:
+        root = recorded_headers.write("folder-sd15", tmp_path)
+        assert detection.detect(header.read(root)).lacking == ()
+        shutil.rmtree(root / "text_encoder")
+        assert detection.detect(header.read(root)).lacking == ("text_encoder",)
+        (root / "text_encoder").mkdir()
+        assert detection.detect(header.read(root)).lacking == ("text_encoder",)
 
     @staticmethod
     def pipeline(root: Path) -> Path:

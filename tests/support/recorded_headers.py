@@ -86,6 +86,11 @@ def write(name: str, folder: Path, recorded: Mapping[str, Any] | None = None) ->
             (root / component).mkdir()
             file = "scheduler_config.json" if component == "scheduler" else "config.json"
             (root / component / file).write_text(json.dumps(config))
+    # Nor is everything recorded that the index lists.
+    for component in recorded["configs"][""].keys() - recorded["configs"].keys():
+        if isinstance(recorded["configs"][""][component], list) and recorded["configs"][""][component][1]:
+            (root / component).mkdir()
+            (root / component / "config.json").write_text("{}")
     own = {key.partition("/")[0] for key in recorded["tensors"]}
     # Of a component that was recorded without its weights, something stands for them: without any the folder is not complete.
     for component in recorded["configs"].keys() - own - {"", "scheduler"}:

@@ -12,6 +12,7 @@ from trainer_core.engines import parts, registry, trainable
 from trainer_core.errors import DownloadError
 from trainer_core.plan import fields
 from trainer_core.problems import Fix, Problem
+from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -41,6 +42,10 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         kind = "not recognised" if detection.role == "unknown" else f"a {detection.role.replace('_', ' ')}"
         why = f" ({detection.evidence[0]})" if detection.evidence else ""
         yield Problem("model.path", "error", f"This file is {kind}, not a base model that can be trained on{why}.")
+    if detection.lacking:
+        lacking = " and ".join(printable(name, 60) for name in detection.lacking)
+        message = f"The folder {plan.model.path} is not complete: it lists {lacking}, and has no such folder. Download it again."
+        yield Problem("model.path", "error", message)
     if detection.family and plan.model.family != detection.family:
         fix = Fix("Use the detected family", {"model.family": ""})
         message = f"The family is set to {plan.model.family}, but the file is a model of the family {detection.family}."

@@ -55,6 +55,7 @@ def detect(
         scaled=scaled,
         first_name=min(header.tensors) if found.prefix else "",
         weight_variant=header.weight_variant,
+        lacking=header.lacking,
     )
 
 

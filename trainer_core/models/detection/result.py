@@ -68,7 +68,7 @@ class Detection:
     first key of a file with a prefix, in alphabetical order, in which engines load them. `base_family` is the family that a
     LoRA, ControlNet or embedding was made for. `apart` says why models of this variant cannot be trained like their family, "" where they can. `scaled`: weights were divided by
     scales, which are stored next to them. `weight_variant` is the variant of weights ("fp16") of a diffusers folder in which
-    some component has no plain ones. `packed_by` is the library that quantized the weights and stores each as several
+    some component has no plain ones. `lacking` are the components that such a folder lists and does not have. `packed_by` is the library that quantized the weights and stores each as several
     tensors, "" for plain weights. `size` is that of the diffusion model, None where the header does not have all its weights. `named_prediction` is a prediction that the name suggests and the file does not
     state.
     """
@@ -88,6 +88,7 @@ class Detection:
     part_prefixes: Mapping[str, str] = field(default_factory=dict)
     first_name: str = ""
     weight_variant: str = ""
+    lacking: tuple[str, ...] = ()
     format: str = ""
     base_family: str | None = None
     zero_terminal_snr: bool | None = None

@@ -35,7 +35,7 @@ def read(folder: Path) -> Header:
     if not index.is_file():
         return _component(folder)
     configs = {"": read_json(index)}
-    parts = {}
+    parts: dict[str, Header] = {}
     for name in _components(configs[""]):
         configs[name] = _config(folder / name)
         if part := _weights(folder / name):
@@ -50,7 +50,10 @@ def read(folder: Path) -> Header:
     tensors = {f"{name}/{key}": info for name, part in parts.items() for key, info in part.tensors.items()}
     metadata = {key: text for part in parts.values() for key, text in part.metadata.items()}
     files = tuple(file for part in parts.values() for file in part.files)
-    return Header(folder, tensors, metadata, "diffusers", configs, files)
+    lacking = tuple(
+        name for name in configs if name.startswith(NEEDED) and name not in parts and not _has_files(folder / name)
+    )
+    return Header(folder, tensors, metadata, "diffusers", configs, files, lacking=lacking)
 
 
 def read_index(index: Path) -> Header | None:
@@ -108,6 +111,10 @@ def _is_plain_name(name: str) -> bool:
 def _config(place: Path) -> dict[str, Any]:
     found = next((place / name for name in CONFIGS if (place / name).is_file()), None)
     return read_json(found) if found else {}
+
+
+def _has_files(place: Path) -> bool:
+    return place.is_dir() and next(place.iterdir(), None) is not None
 
 
 def _weights(place: Path) -> Header | None:

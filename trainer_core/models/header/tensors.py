@@ -71,7 +71,8 @@ class Header:
     those of one file), and "diffusers" for a folder with a model_index.json. In a diffusers folder each key is prefixed
     by its component ("unet/conv_in.weight"), and `configs` maps each component to its JSON config, and "" to
     model_index.json. A folder of one component has its config under "". `files` are the files with the weights. `shard` is
-    set for a single file that is, by its name, one of several files of a model.
+    set for a single file that is, by its name, one of several files of a model. `lacking` are the components with weights that a
+    model_index.json lists and the folder does not have.
     """
 
     path: Path
@@ -81,6 +82,7 @@ class Header:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     shard: Shard | None = None
+    lacking: tuple[str, ...] = ()
 
     @property
     def weight_variant(self) -> str:
