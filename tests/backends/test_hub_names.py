@@ -62,14 +62,15 @@ DECIDED: Mapping[str, Mapping[str, str | tuple[str, ...]]] = {
         **{
             f"helpers/models/{family}/model.py HUGGINGFACE_PATHS": MODEL
             for family in (
-                "anima", "chroma", "ernie", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
+                "anima", "auraflow", "chroma", "ernie", "flux", "flux2", "kandinsky5_image", "krea2", "longcat_image", "lumina2", "pixart",
                 "qwen_image", "sd3", "sdxl", "z_image",
             )
         },
         **{
             f"helpers/models/{family}/model.py repo_id=": PREVIEW
-            for family in ("chroma", "flux", "kandinsky5_image", "longcat_image", "pixart", "sd3", "sdxl", "z_image")
+            for family in ("auraflow", "chroma", "flux", "kandinsky5_image", "longcat_image", "pixart", "sd3", "sdxl", "z_image")
         },
+        "helpers/models/auraflow/model.py TEXT_ENCODER_CONFIGURATION": "a link in the run folder with this name leads to the folder of the model",
         "helpers/models/anima/loading.py _ANIMA_REPO": "the parts of an Anima that is a single file: Easel's plans have a folder",
         "helpers/models/anima/loading.py _TEXT_ENCODER_CONFIG_REPO": "the same",
         "helpers/models/anima/model.py SINGLE_FILE_LAYOUT_PATHS": MODEL,
