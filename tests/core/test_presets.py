@@ -88,6 +88,11 @@ LARGE_ENCODERS = [
     "qwen_image",
     "qwen_image21",
     "krea2",
+    "ernie_image",
+    "auraflow",
+    "kandinsky5_image",
+    "longcat_image",
+    "pixart",
 ]
 
 
