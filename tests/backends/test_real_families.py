@@ -39,11 +39,11 @@ FAMILIES = {
     "qwen_image": {},
     "qwen_image21": EIGHT_BITS,
     "krea2": {"network.alpha": 4.0},
-    "pixart": {"optimizer.max_grad_norm": 0.01},
+    "pixart": {"optimizer.max_grad_norm": 0.01, **EIGHT_BITS},
     "kandinsky5_image": {"network.alpha": 4.0},
     "ernie_image": {"model.variant": "base", "network.alpha": 4.0},
     "auraflow": {"model.variant": "pony-v7", "network.alpha": 4.0},
-    "longcat_image": {},
+    "longcat_image": EIGHT_BITS,
 }
 """What a plan of the family says more. Where alpha is the rank, it is because diffusers loads the file only so."""
 NOT_IN_DIFFUSERS = ("pixart", "longcat_image")

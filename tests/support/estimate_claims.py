@@ -101,15 +101,19 @@ CLAIMS = [
 ]  # fmt: skip
 
 
+LARGEST = {"sd3": "3.5-large", "auraflow": "pony-v7", "pixart": "900m"}
+"""The variant that needs the most, of families that have several: their presets are for it."""
+
+
 def of_presets() -> Iterator[Claim]:
     """The memory presets: the eight for a GPU and a family, and the four others with each of five families."""
     for preset in presets.shipped().values():
         families = preset.families or ("sdxl", "flux", "chroma", "sd3", "hunyuan_image")
         for family in families:
             plain = {**NETWORK, "memory.cache_text_encoder": False, "network.train_text_encoder": False}
-            values = {**plain, **preset.values_for(family)}
+            variant = LARGEST.get(family, "")
+            values = {**plain, **preset.values_for(family), **({"model.variant": variant} if variant else {})}
             source = preset.sources[0].partition(",")[0].partition(":")[0]
-            variant = "3.5-large" if family == "sd3" else ""
             name = f"preset {preset.id}, {family} {variant}".strip()
             engine = next(each.manifest.id for each in registry.available() if family in each.manifest.families)
             yield Claim(name, preset.vram_gib, source, family, variant=variant, values=values, engine=engine)
