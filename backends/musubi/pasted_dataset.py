@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer_core.engines.pasted import Files, Item, parse, shown
-from trainer_core.engines.pasted_options import Read, direct, refused
+from trainer_core.engines.pasted_options import Read, direct, resolution
 from trainer_core.engines.pasted_training import Reader
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
@@ -119,12 +119,8 @@ def _path(setting: str) -> Reader:
 
 
 def _resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if name not in read.given:
-        return
-    if (side := _side(value)) is not None:
-        yield from direct(read, name, "dataset.resolution", side)
-    else:
-        yield refused(read, name, NOT_SQUARE)
+    if name in read.given:
+        yield from resolution(read, name, value)
 
 
 def _control_resolution(read: Read, name: str, value: Any) -> Iterator[Item]:

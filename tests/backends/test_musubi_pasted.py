@@ -88,6 +88,12 @@ video_directory = "/films"
 """
 
 
+def test_width_and_height_become_the_side_of_a_square_with_their_area(tmp_path):
+    (tmp_path / "data.toml").write_text(DATASET.format(images=tmp_path).replace("[960, 960]", "[960, 544]"))
+    offer = pasting.look(Workbench(), COMMAND.format(data=tmp_path / "data.toml"))
+    assert becomes(offer, "resolution") == [("setting", "dataset.resolution", 720)]
+
+
 def test_a_command_as_people_write_it_is_taken_over_with_the_reason_for_what_is_not(tmp_path):
     from PIL import Image
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,6 +106,25 @@ def direct(read: Read, name: str, path: str, value: Any) -> Iterator[Item]:
             yield refused(read, name, problem)
     elif not is_default or (found != field.default and field.default is not None):
         yield item(read, name, "setting", path, found)
+
+
+SIDE_STEP = 16
+"""The sides of images are multiples of this in most families."""
+
+
+def resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
+    """A resolution as one number, or as width and height; of these the side of a square with their area."""
+    sides = [int(side) for side in re.findall(r"\d{1,6}", str(value))]
+    if len(sides) in (1, 2) and sides[0] == sides[-1]:
+        yield from direct(read, name, "dataset.resolution", sides[0])
+        return
+    side = round(math.sqrt(math.prod(sides)) / SIDE_STEP) * SIDE_STEP if len(sides) == 2 else None
+    found, problem = fields.check("dataset.resolution", side)
+    if side is None or problem:
+        yield refused(read, name, "Easel takes one side: images are scaled to the area of a square with it.")
+    else:
+        reason = f"Easel takes one side: a square with it has the area of {sides[0]} x {sides[1]}, and images keep their own shapes."
+        yield item(read, name, "setting", "dataset.resolution", found, reason)
 
 
 def pairs_in(value: Any) -> dict[str, str]:
