@@ -5,7 +5,6 @@ Source: library/config_util.py, generate_dreambooth_subsets_config_by_subdirs; l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from backends.kohya import pasted_folders
 from backends.kohya.pasted_folders import REPEATED
 from backends.kohya.pasted_read import Read
 from trainer_core.engines.pasted import Files, Item, parse, shown
-from trainer_core.engines.pasted_options import direct, item, refused, same
+from trainer_core.engines.pasted_options import direct, item, refused, same, side_of
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
 from trainer_core.plan.subsets import LIST
@@ -102,9 +101,8 @@ def _of_class(table: Mapping[str, Any]) -> Iterator[Item]:
 def _resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
     if name not in read.given:
         return
-    sides = [int(side) for side in re.findall(r"\d+", str(value))]
-    if len(sides) in (1, 2) and sides[0] == sides[-1]:
-        yield from direct(read, name, "dataset.resolution", sides[0])
+    if (side := side_of(value)) is not None:
+        yield from direct(read, name, "dataset.resolution", side)
     else:
         yield refused(read, name, "Easel takes one side: images are scaled to the area of a square with it.")
 

@@ -96,7 +96,7 @@ def _prompts(text: str) -> list[dict[str, Any]] | None:
     """The prompts in a JSON list, with the names of Easel."""
     try:
         rows = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows
