@@ -166,6 +166,7 @@ DEEP = ".".join("a" * 5000)
         (f"sdxl_train_network.py --resolution {'9' * 5000} --lr_warmup_steps {HUGE}", "resolution"),
         ("zimage_train_network.py --optimizer_type adamw --optimizer_args betas={[]}", "optimizer_args betas"),
         (f"zimage_train_network.py --optimizer_type adamw --optimizer_args weight_decay={HUGE}", "optimizer_args weight_decay"),
+        ("zimage_train_network.py --logit_mean nan", "logit_mean"),
         ("zimage_train_network.py --control_resolution 1,2 --resolution 3,4", "control_resolution"),
     ],
 )  # fmt: skip
@@ -182,6 +183,24 @@ def test_a_value_that_is_none_is_refused_with_a_sentence(text, option):
 def test_a_configuration_that_cannot_be_shown_is_no_configuration(text):
     with pytest.raises(PlanError, match=r"more digits|in each other"):
         pasting.look(Workbench(), text)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"dit": "/x", "metadata_title": "\\ud800"}', '{"dit": {"\\ud800": 1}}', "--dit \ud800"]
+)
+def test_half_of_a_character_is_refused(text):
+    with pytest.raises(PlanError, match="half of a character"):
+        pasting.look(Workbench(), text)
+
+
+def test_a_token_is_not_taken_over_whatever_option_has_it():
+    token = f"hf_{'aB3' * 12}"
+    text = f"python zimage_train_network.py --dit /x --training_comment {token} --vae https://u:{token}@x/y --optimizer_type adamw --optimizer_args token={token}"
+    bench = Workbench(engine_plans.machine(engine_plans.CARD))
+    offer = pasting.look(bench, text)
+    assert {"training_comment", "vae", "optimizer_args token"} <= set(refused(offer))
+    pasting.take(bench, offer)
+    assert token not in f"{offer}{bench.state.draft.values}"
 
 
 @pytest.mark.parametrize("text", ["{[]}", "{[]: 1}"])
