@@ -185,3 +185,17 @@ def test_a_folder_behind_a_link_in_the_output_is_no_state(tmp_path):
     StateWatch(run.folder, pattern).look(2, at_end=True)
     assert states.saved(run.folder, pattern, 2) == []
     assert len(list(outside.glob("*/letter.txt"))) == 2
+
+
+def test_a_copy_of_an_own_run_gets_no_records_when_it_is_adopted_and_keeps_its_states(tmp_path):
+    run = prepared(tmp_path, keep=1)
+    origin = Origin.of(run.folder.path).as_dict() | {"boot": "before"}
+    sealed = {"seal": seal.of_spec(run.folder.path)}
+    run.folder.write("runner.json", {"pid": 2**22, "started": "0", "origin": origin, **sealed})
+    for step in (5, 10):
+        save(run, step)
+    copy = Run.attach(shutil.copytree(run.folder.path, run.folder.path.with_name("copy"), symlinks=True))
+    adopt(copy, force=True)
+    assert copy.wait(LIMIT_S) is JobState.LOST
+    assert states.records(copy.folder) == {}
+    assert {path.name for path in copy.folder.output.glob("*-state")} == {name(5), name(10)}
