@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from backends.kohya import arguments, memory_rules, network_arguments, rates, ta
 from backends.kohya.cell import KohyaCell, cell_of
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.engines import needs, optimizer_arguments
+from trainer_core.engines import needs, optimizer_arguments, python_literal
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.plan.sections import TrainingPlan
@@ -255,8 +254,8 @@ def _curve(plan: TrainingPlan, entries: Any) -> Iterator[Problem]:
 
 def _is_literal(text: str) -> bool:
     try:
-        ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        python_literal.value_of(text)
+    except ValueError:
         return False
     return "=" not in text  # the engine splits at each "="
 

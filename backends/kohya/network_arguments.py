@@ -6,12 +6,12 @@ lycoris/kohya.py of lycoris-lora 4.1.3.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Callable, Mapping
 
 from backends.kohya.translation import Argument
+from trainer_core.engines import python_literal
 
 CURVES = ("cosine", "sine", "linear", "reverse_linear", "zeros")
 """Source: networks/lora.py, get_block_lr_weight."""
@@ -89,8 +89,8 @@ def _rates(text: str, _count: int) -> bool:
 
 def _patterns(text: str, _count: int) -> bool:
     try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = python_literal.value_of(text)
+    except ValueError:
         return False
     every = found if isinstance(found, list) else [found]
     return all(isinstance(pattern, str) and _pattern(pattern) for pattern in every)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer_core.engines.pasted import Item, shown
+from trainer_core.engines.pasted_options import side_of
 from trainer_core.plan import fields
 from trainer_core.plan.subsets import LIST
 
@@ -68,17 +69,11 @@ def _entry(first: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str
             is_own = key in ("image_dir", "class_tokens", "conditioning_data_dir") or value != first.get(
                 key, USUAL.get(key)
             )
-            if is_own and (side := _side(value) if key == "resolution" else value) is not None:
+            if is_own and (side := side_of(value) if key == "resolution" else value) is not None:
                 table[NAMES[key]] = side
         elif key not in NOT_SAID and value != first.get(key):
             wrong.append(Item(f"{key} ({shown(other.get('image_dir', ''))})", shown(value), "refused", reason=FOR_ALL))
     return table, wrong
-
-
-def _side(value: Any) -> int | None:
-    """The side of a square resolution; None for another one, which the first folder's value replaces."""
-    sides = [int(side) for side in re.findall(r"\d+", str(value))]
-    return sides[0] if len(sides) in (1, 2) and sides[0] == sides[-1] else None
 
 
 def held_out(given: dict[str, Any]) -> Iterator[Item]:

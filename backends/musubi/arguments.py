@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 from backends.musubi import render
 from backends.musubi.cell import cell_of
 from trainer_core import catalog
-from trainer_core.engines import keyed_optimizer, optimizer_arguments
+from trainer_core.engines import keyed_optimizer, optimizer_arguments, python_literal
 from trainer_core.engines.arguments import Argument
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.optimizer_arguments import Notation
@@ -100,8 +99,8 @@ def _is_number(text: str) -> bool:
 def _are_patterns(text: str) -> bool:
     # The engine divides the text at each equals sign.
     try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = python_literal.value_of(text)
+    except ValueError:
         return False
     if "=" in text or not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         return False

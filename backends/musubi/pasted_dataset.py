@@ -5,12 +5,11 @@ Source: dataset/config_utils.py, BlueprintGenerator: the values of a dataset are
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer_core.engines.pasted import Files, Item, parse, shown
-from trainer_core.engines.pasted_options import Read, direct, resolution
+from trainer_core.engines.pasted_options import Read, direct, resolution, side_of
 from trainer_core.engines.pasted_training import Reader
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
@@ -26,6 +25,11 @@ NAMES = {
 }
 """The keys of a dataset, and those of an entry of `dataset.subsets`."""
 OWN = (FOLDER, "cache_directory")
+FROM_FIRST = ("caption_extension", "num_repeats", "resolution")
+"""The keys whose value a further folder of a plan has from the first, if it has none of its own."""
+USUAL: Mapping[str, Any] = {"num_repeats": 1}
+"""The engine's defaults."""
+UNSAID = "it has none of its own there. In Easel it has the value of the first folder."
 FOR_ALL = "Easel has one value for all image folders, that of the first one."
 NOT_SQUARE = "Easel takes one side: images are scaled to the area of a square with it."
 
@@ -80,7 +84,8 @@ def _described(options: dict[str, Any]) -> tuple[dict[str, Any], list[Item]]:
             items.append(Item("datasets", text, "refused", reason="Easel trains folders of images with this engine."))
     if not own:
         return options, items
-    return {**options, **own[0]}, [*items, *_further({**options, **own[0]}, own[1:])]
+    each = [{**{key: options[key] for key in NAMES if key in options}, **table} for table in own]
+    return {**options, **own[0]}, [*items, *_further({**options, **own[0]}, each[1:])]
 
 
 def _further(first: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
@@ -89,25 +94,22 @@ def _further(first: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> I
     for other in others:
         entry = {}
         for key, value in other.items():
-            side = _side(value) if key == "resolution" else value
+            side = side_of(value) if key == "resolution" else value
             if key in NAMES and side is not None and (key == FOLDER or value != first.get(key)):
                 entry[NAMES[key]] = side
             elif key not in OWN and value != first.get(key):
                 reason = NOT_SQUARE if key == "resolution" else FOR_ALL
                 yield Item(f"{key} ({shown(other[FOLDER])})", shown(value), "refused", reason=reason)
-        if "num_repeats" in first and "num_repeats" not in other:
-            entry["repeats"] = 1
+        for key in (key for key in FROM_FIRST if key in first and key not in other):
+            if key in USUAL:
+                entry[NAMES[key]] = USUAL[key]
+            else:
+                yield Item(f"{key} ({shown(other[FOLDER])})", "", "refused", reason=UNSAID)
         entries.append(entry)
     if entries:
         text = ", ".join(shown(entry["path"]) for entry in entries)
         value, problem = fields.check(LIST, tuple(entries))
         yield Item("datasets", text, "refused" if problem else "setting", LIST, value, problem)
-
-
-def _side(value: Any) -> int | None:
-    """The side of a square resolution; None for another one."""
-    sides = [int(side) for side in re.findall(r"\d+", str(value))]
-    return sides[0] if len(sides) in (1, 2) and sides[0] == sides[-1] else None
 
 
 def _path(setting: str) -> Reader:
@@ -125,7 +127,8 @@ def _resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
 
 def _control_resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
     if name in read.given:
-        is_same = _side(value) == _side(read.given.get("resolution"))
+        side = side_of(value)
+        is_same = side is not None and side == side_of(read.given.get("resolution"))
         reason = "Easel sets it so." if is_same else "Easel shows control images at the resolution of the images."
         yield Item(name, shown(value), "same" if is_same else "refused", reason=reason)
 

@@ -10,7 +10,7 @@ import pytest
 
 from backends.musubi import backend
 from tests.support import engine_plans, musubi_plans
-from trainer_core.engines import registry
+from trainer_core.engines import optimizer_arguments, registry
 from trainer_core.errors import PlanError
 from trainer_core.prepare import pasting
 from trainer_core.prepare.workbench import Workbench
@@ -158,3 +158,83 @@ def test_a_configuration_is_read_without_a_program(text, family):
 def test_other_programs_are_refused_with_those_that_are_known(program):
     with pytest.raises(PlanError, match=r"musubi-tuner"):
         pasting.look(Workbench(), f"python src/musubi_tuner/{program} --dit /m.safetensors --sdpa")
+
+
+HUGE, HEX = "9" * 400, f"0x{'f' * 5000}"
+DEEP = ".".join("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        (f"zimage_train_network.py --resolution {HUGE}9 --lr_warmup_steps {HUGE}", "resolution"),
+        (f"zimage_train_network.py --resolution {'9' * 5000} --seed {HUGE}", "seed"),
+        (f"sdxl_train_network.py --resolution {'9' * 5000} --lr_warmup_steps {HUGE}", "resolution"),
+        ("zimage_train_network.py --optimizer_type adamw --optimizer_args betas={[]}", "optimizer_args betas"),
+        (f"zimage_train_network.py --optimizer_type adamw --optimizer_args weight_decay={HUGE}", "optimizer_args weight_decay"),
+        ("zimage_train_network.py --logit_mean nan", "logit_mean"),
+        ("zimage_train_network.py --control_resolution 1,2 --resolution 3,4", "control_resolution"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_none_is_refused_with_a_sentence(text, option):
+    bench = Workbench(engine_plans.machine(engine_plans.CARD))
+    offer = pasting.look(bench, f"python {text}")
+    assert option in refused(offer)
+    pasting.take(bench, offer)
+
+
+@pytest.mark.parametrize(
+    "text", [f'dit = "/x"\nseed = {HEX}\n', f'dit = "/x"\n{DEEP} = 1\n', f'dit = "/x"\nx = [{HEX}]\n']
+)
+def test_a_configuration_that_cannot_be_shown_is_no_configuration(text):
+    with pytest.raises(PlanError, match=r"more digits|in each other"):
+        pasting.look(Workbench(), text)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"dit": "/x", "metadata_title": "\\ud800"}', '{"dit": {"\\ud800": 1}}', "--dit \ud800"]
+)
+def test_half_of_a_character_is_refused(text):
+    with pytest.raises(PlanError, match="half of a character"):
+        pasting.look(Workbench(), text)
+
+
+def test_a_token_is_not_taken_over_whatever_option_has_it():
+    token = f"hf_{'aB3' * 12}"
+    text = f"python zimage_train_network.py --dit /x --training_comment {token} --vae https://u:{token}@x/y --optimizer_type adamw --optimizer_args token={token}"
+    bench = Workbench(engine_plans.machine(engine_plans.CARD))
+    offer = pasting.look(bench, text)
+    assert {"training_comment", "vae", "optimizer_args token"} <= set(refused(offer))
+    pasting.take(bench, offer)
+    assert token not in f"{offer}{bench.state.draft.values}"
+
+
+@pytest.mark.parametrize("text", ["{[]}", "{[]: 1}"])
+def test_an_argument_that_python_cannot_make_is_named(text):
+    assert "in Python's notation, not" in optimizer_arguments.wrong_in_python(text, [1e-30, 1e-3])
+
+
+def test_a_further_folder_has_the_general_values_and_not_those_of_the_first(tmp_path):
+    text = """
+dit = "/x"
+[general]
+num_repeats = 3
+[[datasets]]
+image_directory = "/first"
+num_repeats = 5
+resolution = 512
+[[datasets]]
+image_directory = "/second"
+"""
+    offer = pasting.look(Workbench(), text)
+    further = next(one.value for one in offer.items if one.path == "dataset.subsets")
+    assert [dict(each) for each in further] == [{"path": "/second", "repeats": 3}]
+    assert "none of its own" in refused(offer)["resolution (/second)"]
+
+
+@pytest.mark.parametrize("path", ["9" * 5000, "/" + "a" * 300, "a\x00b", "\ud800"])
+def test_a_path_that_no_system_has_is_a_problem(path):
+    bench = Workbench(engine_plans.machine(engine_plans.CARD))
+    bench.set({"dataset.path": path, "output.folder": path})
+    found = {each.path for each in bench.state.draft.problems(bench.state.backend) if each.severity == "error"}
+    assert {"dataset.path", "output.folder"} <= found

@@ -355,6 +355,15 @@ class TestComponentsOfAPipeline:
         (root / "text_encoder").mkdir()
         assert detection.detect(header.read(root)).lacking == ("text_encoder",)
 
+    def test_a_list_of_more_components_than_any_model_has_is_not_looked_for(self, tmp_path: Path) -> None:
+        index = recorded_headers.write("folder-sd15", tmp_path) / "model_index.json"
+        listed = json.loads(index.read_text())
+        index.write_text(json.dumps({**listed, "vae" + "\u00e9" * 190: ["diffusers", "X"]}))
+        assert detection.detect(header.read(index.parent)).lacking == ()
+        index.write_text(json.dumps({**listed, **{f"vae_{number}": ["diffusers", "X"] for number in range(200)}}))
+        with pytest.raises(HeaderError, match="components, more than any model has"):
+            header.read(index.parent)
+
     @staticmethod
     def pipeline(root: Path) -> Path:
         (root / "model_index.json").write_text(json.dumps({"_class_name": "X", "unet": ["diffusers", "Y"]}))

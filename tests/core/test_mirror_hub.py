@@ -243,13 +243,30 @@ def test_a_list_of_files_that_never_ends_ends_the_pass_with_a_sentence(made, hub
     hub.next_page = f"{hub.url}/api/models/mika/runs/tree/main/kept?again"
     with pytest.raises(DownloadError, match="does not end: it has more than 5 pages"):
         hub_mirror.mirror(made, TO)
-    hub.next_page = "http://127.0.0.2:9/stolen"
-    with pytest.raises(DownloadError, match="another server, which gets no token"):
-        hub_mirror.mirror(made, TO)
+    for elsewhere in ("http://127.0.0.2:9/stolen", "http://["):
+        hub.next_page = elsewhere
+        with pytest.raises(DownloadError, match="another server, which gets no token"):
+            hub_mirror.mirror(made, TO)
     hub.next_page = ""
     monkeypatch.setattr(hub_list, "LARGEST_PAGE_BYTES", 10)
     with pytest.raises(DownloadError, match="a page of it has more than"):
         hub_mirror.mirror(made, TO)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"path": ["a"], "size": 1, "oid": "x"},
+        {"path": "a", "size": "q", "oid": "x"},
+        {"path": "a", "size": 1, "oid": "x", "lfs": [1]},
+        {"path": "a", "size": 1},
+    ],
+)
+def test_a_row_of_a_list_of_files_with_other_types_is_an_error_that_is_read(row):
+    with pytest.raises((KeyError, TypeError)):
+        hub_list._file({"type": "file", **row})
+    dated = {"path": "a", "size": 1, "oid": "x", "lastCommit": {"id": 1, "title": 2, "date": 5}}
+    assert hub_list._file(dated).path == "a"
 
 
 def test_folders_of_others_under_every_name_are_said(made, hub, monkeypatch):

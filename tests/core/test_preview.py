@@ -214,6 +214,8 @@ def test_a_link_that_an_engine_needs_is_made_as_it_is_shown_and_goes_with_the_ru
     (name,) = map(str, spec.folders)
     assert (made.path / name).resolve() == model
     assert preview.files_of(Run(made))[name] == spec.shown[name] == f"a link to {model}"
+    with pytest.raises(RunError, match="is there already"):
+        made.write_job(plan.model_dump(exclude_none=True), spec, {}, {})
     made.remove()
     assert (model / "model_index.json").is_file()
 

@@ -13,6 +13,7 @@ import pytest
 from backends.rehearsal import SCORE, play
 from tests.support.played import LIMIT_S, job
 from trainer_core.engines import registry
+from trainer_core.engines.seam import StatePattern
 from trainer_core.jobs import seal
 from trainer_core.jobs.origin import Origin
 from trainer_core.jobs.recovery import adopt
@@ -159,13 +160,42 @@ def test_a_state_with_something_that_is_no_file_is_not_used(tmp_path):
 @pytest.mark.parametrize("whose", ["somebody else's", "ours, of a machine that is gone"])
 def test_only_the_states_of_a_run_that_this_easel_started_are_recorded_when_it_is_adopted(tmp_path, whose):
     run = prepared(tmp_path)
-    save(run, 5)
+    for step in (5, 10, 15):
+        save(run, step)
     origin = Origin.of(run.folder.path).as_dict() | {"host": "gone", "machine": "gone", "boot": "gone"}
     sealed = {"seal": seal.of_spec(run.folder.path)} if whose.startswith("ours") else {}
     run.folder.write("runner.json", {"pid": 2**22, "started": "0", "origin": origin, **sealed})
     adopt(run, force=True)
     assert run.wait(LIMIT_S) is JobState.LOST
     found = resume.propose(run)
-    assert found.step == 5
+    assert found.step == 15
     assert bool(found.distrust) is not whose.startswith("ours")
+    left = {path.name for path in run.folder.output.glob("*-state")}
+    assert left == ({name(10), name(15)} if whose.startswith("ours") else {name(5), name(10), name(15)})
     assert (run.folder.read("runner.json") or {}).get("seal") is None, "no command of it is started here"
+
+
+def test_a_folder_behind_a_link_in_the_output_is_no_state(tmp_path):
+    run, outside = prepared(tmp_path, keep=1), tmp_path / "documents"
+    for step in (1, 2):
+        (outside / f"at{step}").mkdir(parents=True)
+        (outside / f"at{step}" / "letter.txt").write_text("x")
+    (run.folder.output / "link").symlink_to(outside)
+    pattern = StatePattern("link/*", r"at(?P<step>\d)", keep=1)
+    StateWatch(run.folder, pattern).look(2, at_end=True)
+    assert states.saved(run.folder, pattern, 2) == []
+    assert len(list(outside.glob("*/letter.txt"))) == 2
+
+
+def test_a_copy_of_an_own_run_gets_no_records_when_it_is_adopted_and_keeps_its_states(tmp_path):
+    run = prepared(tmp_path, keep=1)
+    origin = Origin.of(run.folder.path).as_dict() | {"boot": "before"}
+    sealed = {"seal": seal.of_spec(run.folder.path)}
+    run.folder.write("runner.json", {"pid": 2**22, "started": "0", "origin": origin, **sealed})
+    for step in (5, 10):
+        save(run, step)
+    copy = Run.attach(shutil.copytree(run.folder.path, run.folder.path.with_name("copy"), symlinks=True))
+    adopt(copy, force=True)
+    assert copy.wait(LIMIT_S) is JobState.LOST
+    assert states.records(copy.folder) == {}
+    assert {path.name for path in copy.folder.output.glob("*-state")} == {name(5), name(10)}

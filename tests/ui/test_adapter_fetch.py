@@ -61,11 +61,24 @@ def test_one_click_downloads_the_adapter_goes_on_after_a_stop_and_uses_it(app, h
     )
 
 
+def test_a_file_that_was_downloaded_for_one_model_is_not_set_for_another(app, hub):
+    hub.put(f"/cdn/{REPO}/{FILE}", LORA)
+    click(button(app.root, LABEL))
+    with app.session.lock:
+        app.session.change({"model.path": "/models/another.safetensors"})
+    wait_for(lambda: app.session.message.startswith("The file is at "))
+    assert not chosen(app)
+
+
 def test_a_list_of_files_gets_the_file_in_addition_to_those_it_has():
     bench = Workbench(engine="musubi")
     for file in ("/a/one.safetensors", "/a/two.safetensors"):
         bench.set(native.with_file(bench, "native.musubi.base_weights", file))
     assert native.native_of(bench.state, "musubi")["base_weights"] == ["/a/one.safetensors", "/a/two.safetensors"]
+    bench.set(native.set_native(bench, "native.musubi.base_weights", "/a/two.safetensors"))
+    for file in ("/a/one.safetensors", "/a/one.safetensors"):
+        bench.set(native.with_file(bench, "native.musubi.base_weights", file))
+    assert native.native_of(bench.state, "musubi")["base_weights"] == ["/a/two.safetensors", "/a/one.safetensors"]
     assert native.with_file(bench, "model.vae", "/a/vae.safetensors") == {"model.vae": "/a/vae.safetensors"}
 
 

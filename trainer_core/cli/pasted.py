@@ -89,9 +89,14 @@ def _save(bench: Workbench, offer: Offer, source: Path, target: Path) -> Path:
     top = {"schema_version": 1, "engine": offer.engine, "profile": "plain"}
     tables = {**top, **fields.nest(values), **({"native": native} if native else {})}
     path = places.typed(target).absolute()
+    # All of the text before the file: nothing is left of a text that cannot be written.
     try:
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write("\n".join(lines) + "\n" + tomli_w.dumps(tables))
+        content = ("\n".join(lines) + "\n" + tomli_w.dumps(tables)).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise EaselError("A value has half of a character, which cannot be written.", "Correct the text.") from error
+    try:
+        with path.open("xb") as file:
+            file.write(content)
     except FileExistsError as error:
         raise EaselError(f"{path} already exists.", "Choose another name.") from error
     except OSError as error:

@@ -6,7 +6,6 @@ installed engine reads the same from its own environment, and counts more.
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import math
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
-from trainer_core.engines import arguments, needs
+from trainer_core.engines import arguments, needs, python_literal
 from trainer_core.engines.arguments import Argument
 from trainer_core.problems import Problem
 from trainer_core.text import nearest
@@ -208,8 +207,8 @@ def python(value: Any) -> str:
 def wrong_in_python(text: str, default: Any) -> str:
     """What is wrong with a text for an argument with this default, in Python's notation, as the rest of a sentence."""
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = python_literal.value_of(text)
+    except ValueError:
         return f"must be {wanted(default)} in Python's notation, not {text!r:.60}."
     if "=" in text:
         return "must not contain an equals sign: the engine divides the text there."

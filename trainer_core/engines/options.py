@@ -73,7 +73,10 @@ def _fits(kind: str, value: Any) -> bool:
         return isinstance(value, bool)
     if isinstance(value, bool):
         return False
-    return isinstance(value, int) if kind == "int" else isinstance(value, int | float)
+    if kind == "int":
+        return isinstance(value, int)
+    # Some options may be without end, and none is no number.
+    return isinstance(value, int | float) and value == value  # noqa: PLR0124
 
 
 @dataclass(frozen=True)

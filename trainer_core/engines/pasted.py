@@ -23,6 +23,8 @@ LONGEST = 200_000
 """Characters of a text that is read."""
 ENDS = ("&&", "||", ";", "|", "&", ">", ">>")
 """Words after which another command begins."""
+BEYOND, DEEPEST = 1 << 64, 50
+"""No option takes a whole number from the first on. So many tables and lists in each other are read at most."""
 HOW = "Paste the whole command, from the name of the script on, or the text of its configuration file."
 _CONTINUED = re.compile(r"[ \t]*[\\^`][ \t]*\r?\n")
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\\w")
@@ -117,6 +119,7 @@ def parse(text: str) -> Given:
         raise PlanError(f"The text has {len(text):,} characters; at most {LONGEST:,} are read.", HOW)
     if not text.strip():
         raise PlanError("There is no text.", HOW)
+    _check_text(text)
     tables = _tables(text)
     if tables is not None:
         return Given("", dict(_flat(tables)))
@@ -129,7 +132,45 @@ def _tables(text: str) -> Mapping[str, Any] | None:
         found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found else None
+    if not isinstance(found, dict) or not found:
+        return None
+    _check_bounds(found)
+    return found
+
+
+def _check_bounds(tables: Mapping[str, Any]) -> None:
+    """Checks that the values of a configuration can be shown and calculated with.
+
+    Raises:
+        PlanError: a number is too large, a text has half of a character, or tables are too deep in each other.
+    """
+    values: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        inner = [
+            (*each, *each.values()) if isinstance(each, dict) else each
+            for each in values
+            if isinstance(each, dict | list)
+        ]
+        values = [value for each in inner for value in each]
+        for value in values:
+            _check_text(value if isinstance(value, str) else "")
+        if any(isinstance(value, int) and abs(value) >= BEYOND for value in values):
+            raise PlanError("A number in the text has more digits than any option takes.", "Correct it.")
+        if not values:
+            return
+    raise PlanError(f"More than {DEEPEST} tables are in each other.", HOW)
+
+
+def _check_text(text: str) -> None:
+    """Checks that a text can be written into a plan.
+
+    Raises:
+        PlanError: it has half of a character.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PlanError("The text has half of a character, which cannot be written.", "Correct it.") from error
 
 
 def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trainer_core.engines import python_literal
 from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.option_rules import decide
 from trainer_core.engines.options import EngineOptions, Option
-from trainer_core.engines.pasted import Files, Item, Kind, shown, variable_in
+from trainer_core.engines.pasted import BEYOND, Files, Item, Kind, shown, variable_in
 from trainer_core.plan import fields
 
 VARIABLE = "its value is a variable of the shell, which Easel does not know."
@@ -66,9 +66,11 @@ def _typed(option: Option, value: Any) -> Any:
     for kind, read in (("int", int), ("float", float), ("int_or_float", int), ("int_or_float", float)):
         if option.type == kind:
             try:
-                return read(value)
+                found = read(value)
             except ValueError:
                 continue
+            if isinstance(found, float) or abs(found) < BEYOND:
+                return found
     return value
 
 
@@ -114,10 +116,10 @@ SIDE_STEP = 16
 
 def resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
     """A resolution as one number, or as width and height; of these the side of a square with their area."""
-    sides = [int(side) for side in re.findall(r"\d{1,6}", str(value))]
-    if len(sides) in (1, 2) and sides[0] == sides[-1]:
-        yield from direct(read, name, "dataset.resolution", sides[0])
+    if (side := side_of(value)) is not None:
+        yield from direct(read, name, "dataset.resolution", side)
         return
+    sides = [int(each) for each in re.findall(r"\d+", str(value)) if len(each) < 7]
     side = round(math.sqrt(math.prod(sides)) / SIDE_STEP) * SIDE_STEP if len(sides) == 2 else None
     found, problem = fields.check("dataset.resolution", side)
     if side is None or problem:
@@ -149,14 +151,23 @@ def literal(text: str) -> Any:
     if text.lower() in ("true", "false", "none"):
         return {"true": True, "false": False}.get(text.lower())
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return python_literal.value_of(text)
+    except ValueError:
         return text
+
+
+def side_of(value: Any) -> int | None:
+    """The side of a square resolution, such as 768, "768,768" or [768, 768]; None for another one."""
+    sides = re.findall(r"\d+", str(value))
+    is_one = len(sides) in (1, 2) and sides[0] == sides[-1] and len(sides[0]) < 10
+    return int(sides[0]) if is_one else None
 
 
 def of_type(path: str, text: str) -> Any:
     """A text in the type of a setting, as far as it has it: a whole number also for a fraction."""
     found = literal(text)
+    if isinstance(found, int) and abs(found) >= BEYOND:
+        return text
     return float(found) if fields.all_fields()[path].base_type is float and isinstance(found, int) else found
 
 

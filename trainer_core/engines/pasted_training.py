@@ -96,7 +96,9 @@ def _prompts(text: str) -> list[dict[str, Any]] | None:
     """The prompts in a JSON list, with the names of Easel."""
     try:
         rows = json.loads(text)
-    except ValueError:
+        json.dumps(rows, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        # No JSON, or one with half of a character.
         return None
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows

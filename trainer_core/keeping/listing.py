@@ -178,9 +178,11 @@ def measured(path: Path) -> Size:
         about = path.lstat()
         if not stat.S_ISDIR(about.st_mode):
             return Size(about.st_size if stat.S_ISREG(about.st_mode) else 0, 1)
-    for place, _, names in os.walk(path):
+    for place, inner, names in os.walk(path):
         is_hidden = "/." in place[len(str(path)) :]
-        for name in names:
+        # A link to a folder is among the folders, and is not entered.
+        links = (each for each in inner if os.path.islink(os.path.join(place, each)))  # noqa: PTH114, PTH118 - as below
+        for name in (*names, *links):
             with contextlib.suppress(OSError):
                 about = os.lstat(os.path.join(place, name))  # noqa: PTH118 - of half a million names
                 is_file = stat.S_ISREG(about.st_mode)

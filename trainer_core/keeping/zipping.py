@@ -113,7 +113,8 @@ def _files(path: Path, name: str) -> Iterator[tuple[str, Path, os.stat_result | 
     for place, inner, files in os.walk(path):
         inner[:] = sorted(each for each in inner if not each.startswith("."))
         below = Path(place).relative_to(path)
-        for each in sorted(files):
+        # A link to a folder is among the folders, and is not entered.
+        for each in sorted((*files, *(each for each in inner if Path(place, each).is_symlink()))):
             if not each.startswith("."):
                 file = Path(place, each)
                 yield (Path(name) / below / each).as_posix(), file, _about(file)

@@ -31,7 +31,9 @@ def with_file(bench: Workbench, path: str, file: str) -> dict[str, Any]:
     _, engine, option = path.split(".", 2)
     present = native_of(bench.state, engine).get(option)
     if _takes_many(engine, option):
-        return set_native(bench, path, [*(present if isinstance(present, list | tuple) else ()), file])
+        # A single text is a Problem of its own, and not lost here.
+        listed = present if isinstance(present, list | tuple) else [present] if present else []
+        return set_native(bench, path, [*(each for each in listed if each != file), file])
     return set_native(bench, path, file)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
+from trainer_core.child import is_secret
 from trainer_core.engines import arguments, pasted
 from trainer_core.engines.pasted import Item, ReadsCommands
 from trainer_core.errors import PlanError
@@ -164,7 +165,7 @@ def _once(items: Iterable[Item]) -> tuple[Item, ...]:
 
 def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     """The offer after a trial: epochs counted, and own options that Easel sets anyway, or that have a Problem, marked as such."""
-    offer = replace(offer, items=tuple(_present(bench, one) for one in offer.items))
+    offer = replace(offer, items=tuple(_present(bench, _without_secret(one)) for one in offer.items))
     trial = copy.copy(bench)
     _begin(trial, offer)
     if not trial.state.family:
@@ -180,8 +181,23 @@ def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     engine = trial.state.backend
     items = [_refused(one, problems, engine) for one in items]
     # A reason is a sentence of its own in a list.
-    said = (replace(one, shown=safe(one.option, one.shown), reason=as_sentence(one.reason)) for one in items)
-    return replace(offer, items=tuple(said))
+    return replace(offer, items=tuple(map(_said, items)))
+
+
+def _said(one: Item) -> Item:
+    """An item as it is shown."""
+    text = safe(one.option, one.shown)
+    if one.kind == "refused" and text != one.shown:
+        one = replace(one, path="", value=None)
+    return replace(one, shown=text, reason=as_sentence(one.reason))
+
+
+def _without_secret(one: Item) -> Item:
+    """An option whose value is a token, or an address with a password, is not taken over, whatever its name is."""
+    values = one.value if isinstance(one.value, list | tuple) else [one.value]
+    if not any(isinstance(each, str) and is_secret("", each.strip()) for each in values):
+        return one
+    return replace(one, kind="refused", path="", value=None, reason="secrets do not belong in a plan.")
 
 
 def _present(bench: Workbench, one: Item) -> Item:

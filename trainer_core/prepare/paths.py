@@ -83,7 +83,10 @@ def _at(text: str, path: Path, *, is_written: bool = False) -> PathFacts:
 
 def _is_valid(path: Path) -> bool:
     """Whether a folder with this path can exist. Source: Linux, limits.h, NAME_MAX and PATH_MAX."""
-    names = [os.fsencode(name) for name in path.parts]
+    try:
+        names = [os.fsencode(name) for name in path.parts]
+    except ValueError:  # half of a character
+        return False
     return all(len(name) <= 255 and b"\0" not in name for name in names) and len(os.fsencode(path)) < 4096
 
 

@@ -160,7 +160,7 @@ def _scanned(
         # Control images in a folder below are not trained.
         apart=[places.typed(places.unquoted(path)) for path in controls.values()],
         # What was seen of whole images before, such as damage, is known without decoding them again.
-        inspect=scores.inspector(root, scores.stored(root)) if quick and root.is_dir() else images.inspect,
+        inspect=scores.inspector(root, scores.stored(root)) if quick and places.is_folder(root) else images.inspect,
     )
     if folder.masks and found.images:
         try:

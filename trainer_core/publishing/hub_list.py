@@ -36,7 +36,6 @@ def files_below(api: HfApi, repo: str, folder: str, revision: str) -> dict[str, 
         HfHubHTTPError: the Hub refuses it.
         httpx2.HTTPError: the connection was lost.
     """
-    from huggingface_hub import RepoFile
     from huggingface_hub.errors import EntryNotFoundError
 
     found: dict[str, RepoFile] = {}
@@ -50,7 +49,7 @@ def files_below(api: HfApi, repo: str, folder: str, revision: str) -> dict[str, 
         except EntryNotFoundError:
             return {}
         try:
-            rows = [RepoFile(**row) for row in json.loads(answer.content) if row["type"] == "file"]
+            rows = [_file(row) for row in json.loads(answer.content) if row["type"] == "file"]
         except (KeyError, TypeError, ValueError, RecursionError):
             raise DownloadError(
                 f"Hugging Face sent an unexpected list of the files in {repo}.", "Try again later.", "content"
@@ -68,6 +67,20 @@ def files_below(api: HfApi, repo: str, folder: str, revision: str) -> dict[str, 
                 "content",
             )
     raise _endless(repo, f"it has more than {MOST_PAGES} pages")
+
+
+def _file(row: Any) -> RepoFile:
+    """One file of the list, of what is asked for here only.
+
+    Raises:
+        KeyError: an entry is missing.
+        TypeError: an entry is of another type.
+    """
+    from huggingface_hub import RepoFile
+
+    if not isinstance(row["path"], str) or not isinstance(row["size"], int):
+        raise TypeError("the path is no text, or the size no number")
+    return RepoFile(path=row["path"], size=row["size"], oid=row["oid"], lfs=row.get("lfs"))
 
 
 def _page(api: HfApi, address: str, repo: str, until: float) -> httpx2.Response:
@@ -107,7 +120,10 @@ def _read(api: HfApi, address: str, repo: str, until: float) -> httpx2.Response:
 
 
 def _origin(address: str) -> tuple[str, str]:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # such as http://[
+        return "", ""
     return parts.scheme, parts.netloc
 
 

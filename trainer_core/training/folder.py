@@ -222,6 +222,9 @@ class RunFolder(JobFolder):
         link.parent.mkdir(parents=True, exist_ok=True)
         try:
             link.symlink_to(folder, target_is_directory=True)
+        except FileExistsError as error:
+            message = f"{link} is there already, where the engine needs a link to {folder}."
+            raise RunError(message, "Start the run in a folder of its own.") from error
         except OSError as error:
             message = f"The engine needs a link to {folder} in the run folder, which cannot be made: {error.strerror or error}."
             raise RunError(message, "Choose a folder for runs on a file system that has links.") from error

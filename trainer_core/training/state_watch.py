@@ -26,7 +26,8 @@ class StateWatch:
     """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks.
 
     `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is. A run that
-    is not `is_ours` gets no records: a record makes a state trusted, and a state of somebody else could contain any code.
+    is not `is_ours` gets no records: a record makes a state trusted, and a state of somebody else could contain any code. It
+    also keeps the states that it comes with: what a copied folder says of its states is not for Easel to carry out.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class StateWatch:
         self._folder, self._pattern, self._is_good, self._is_ours = folder, pattern, is_good, is_ours
         self._known = states.records(folder)
         self._written = dict(self._known)
+        self._stay = set() if is_ours or pattern is None else set(folder.output.glob(pattern.glob))
         self._sizes: dict[Path, int] = {}
         self._work: Iterator[None] = iter(())
 
@@ -59,7 +61,7 @@ class StateWatch:
 
     def _handle(self, pattern: StatePattern, step: int, at_end: bool) -> Iterator[None]:
         for state in reversed(states.saved(self._folder, pattern, step)):
-            if state.path.name not in self._known and not state.problem:
+            if state.path.name not in self._known and state.path not in self._stay and not state.problem:
                 # One state that cannot be read must not keep the others from being recorded.
                 with _going_on():
                     yield from self._take(state, pattern, at_end)
@@ -70,7 +72,8 @@ class StateWatch:
             if error.errno not in FULL:
                 raise
             # The state before is what takes the space that the record needs.
-        own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
+        every = (state for state in states.saved(self._folder, pattern, step) if state.path not in self._stay)
+        own = [state for state in every if state.path.name in self._known]
         for state in outdated(own, pattern.keep, self._is_good):
             remove(state, pattern)
             del self._known[state.path.name]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
 from trainer_core.engines.seam import StatePattern
 from trainer_core.files import open_own
 from trainer_core.jobs import seal
@@ -54,10 +55,15 @@ def saved(folder: RunFolder, pattern: StatePattern | None, last: int) -> list[Sa
     found = []
     for path in folder.output.glob(pattern.glob):
         match = re.search(pattern.pattern, path.relative_to(folder.output).as_posix())
-        if match and path.is_dir() and not path.is_symlink():
+        if match and path.is_dir() and not path.is_symlink() and _is_below(path, folder.output):
             step = match.groupdict().get("step")
             found.append(SavedState(path, int(step) if step else last, problem(path, pattern)))
     return newest_first(found)
+
+
+def _is_below(path: Path, output: Path) -> bool:
+    """Whether no folder on the way to a state is a link that leads out of the output folder."""
+    return places.real(path).is_relative_to(places.real(output))
 
 
 def newest_first(found: Iterable[SavedState]) -> list[SavedState]:

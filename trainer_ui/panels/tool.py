@@ -33,7 +33,7 @@ class ToolPanel:
         )
         self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
         self.fix: Fix | None = None
-        self.before: object = ""
+        self.before: tuple[object, object] = ("", "")
         self.says = Paragraph("", "grow")
         self.stop = Button(description="Stop", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
@@ -43,7 +43,7 @@ class ToolPanel:
         """Starts the job of a fix."""
         task = fix.task
         if task is not None and self.jobs.start(lambda: tools.begin(task)):
-            self.fix, self.before = fix, self._value_of(task.setting)
+            self.fix, self.before = fix, self._basis_of(task.setting)
 
     def show(self) -> None:
         """Shows the running job, or the result of the last one."""
@@ -81,7 +81,7 @@ class ToolPanel:
             self.session.show_soon(sentence)
 
     def _take(self, job: Job) -> None:
-        """Sets the path of the new file, unless the user has changed the setting in the meantime."""
+        """Sets the path of the new file, unless the user has changed the setting, or the model, in the meantime."""
         made = next(iter((job.result or {}).get("outputs", ())), "")
         with self.session.lock:
             fix = self.fix
@@ -92,11 +92,15 @@ class ToolPanel:
             self.fix = None
             if fix is None or task is None or not made:
                 return
-            if self._value_of(task.setting) != self.before:
+            if self._basis_of(task.setting) != self.before:
                 self.session.show_soon(f"The file is at {made}.")
                 return
             self.session.change({**fix.changes, **native.with_file(self.session.bench, task.setting, made)})
         self.session.show_soon("The file is used now.")
+
+    def _basis_of(self, path: str) -> tuple[object, object]:
+        """What a fix of a setting is for: its value, and the model. A file for one model is wrong for another."""
+        return self._value_of(path), self.session.values.get("model.path")
 
     def _value_of(self, path: str) -> object:
         """The value of a setting of the plan or of an engine."""

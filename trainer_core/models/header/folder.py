@@ -22,6 +22,8 @@ WEIGHTS = (
 CONFIGS = ("config.json", "scheduler_config.json")
 NEEDED = ("unet", "transformer", "prior", "vae", "text_encoder")
 """Starts of the names of components that must have weights when a pipeline lists them."""
+MOST_COMPONENTS = 100
+"""A pipeline has about ten; each listed one is looked for on the disk."""
 
 
 def read(folder: Path) -> Header:
@@ -36,7 +38,10 @@ def read(folder: Path) -> Header:
         return _component(folder)
     configs = {"": read_json(index)}
     parts: dict[str, Header] = {}
-    for name in _components(configs[""]):
+    listed = _components(configs[""])
+    if len(listed) > MOST_COMPONENTS:
+        raise HeaderError(f"{shown(index)} lists {len(listed):,} components, more than any model has.")
+    for name in listed:
         configs[name] = _config(folder / name)
         if part := _weights(folder / name):
             parts[name] = part
@@ -105,7 +110,9 @@ def _components(index: Mapping[str, Any]) -> list[str]:
 
 def _is_plain_name(name: str) -> bool:
     """Whether a name read from a file cannot lead out of its folder."""
-    return name.isprintable() and not set(name) & set("/\\:") and not name.startswith(".") and 0 < len(name) < 200
+    return (
+        name.isprintable() and not set(name) & set("/\\:") and not name.startswith(".") and 0 < len(name.encode()) < 200
+    )
 
 
 def _config(place: Path) -> dict[str, Any]:
