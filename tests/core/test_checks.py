@@ -163,6 +163,8 @@ def test_a_folder_without_a_component_that_it_lists_is_reported(good):
     (found,) = of_rule(model.model_is_known, draft.with_facts(facts))
     assert found.severity == "error"
     assert "lists text_encoder and vae" in found.message
+    (found,) = of_rule(model.model_is_known, draft.with_facts(facts).with_values(Source.USER, {"model.vae": "/mine"}))
+    assert "lists text_encoder, and" in found.message
 
 
 def test_an_existing_file_with_the_same_name_is_reported(good, tmp_path):

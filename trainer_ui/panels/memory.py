@@ -52,11 +52,12 @@ class MemoryChoice:
             self.choice.options = options
         self.choice.value = state.preset.id if state.preset else ""
         self.choice.disabled = len(options) == 1
-        left_out = [
-            f"Not offered with your settings: {presets.get(name).title}. {why}"
-            for name, why in refused.items()
-            if state.preset is None or name != state.preset.id
-        ]
+        # By the reason: often one keeps out several.
+        titles: dict[str, list[str]] = {}
+        for name, why in refused.items():
+            if state.preset is None or name != state.preset.id:
+                titles.setdefault(why, []).append(f'"{presets.get(name).title}"')
+        left_out = [f"Not offered with your settings: {', '.join(names)}. {why}" for why, names in titles.items()]
         self._show_lack()
         said = [state.preset.explanation] if state.preset else []
         self.explanation.show_text("\n".join([*said, *left_out]))

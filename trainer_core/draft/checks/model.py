@@ -42,8 +42,9 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         kind = "not recognised" if detection.role == "unknown" else f"a {detection.role.replace('_', ' ')}"
         why = f" ({detection.evidence[0]})" if detection.evidence else ""
         yield Problem("model.path", "error", f"This file is {kind}, not a base model that can be trained on{why}.")
-    if detection.lacking:
-        lacking = " and ".join(printable(name, 60) for name in detection.lacking)
+    # The file of a VAE takes the place of the folder's own.
+    if lacks := [name for name in detection.lacking if not (name == "vae" and plan.model.vae)]:
+        lacking = " and ".join(printable(name, 60) for name in lacks)
         message = f"The folder {plan.model.path} is not complete: it lists {lacking}, and has no such folder. Download it again."
         yield Problem("model.path", "error", message)
     if detection.family and plan.model.family != detection.family:
