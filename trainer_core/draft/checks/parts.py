@@ -126,7 +126,10 @@ def _kind(seen: Detection) -> str:
 def _get(case: Case, part: str) -> Fix | None:
     """The fix that downloads a file that the library does not have; None if it is not known from where."""
     missing = case.facts.companions.missing if case.facts.companions else ()
-    source = next((each.sources[0] for each in missing if each.setting == part and each.sources), None)
-    if source is None:
+    lacks = next((each for each in missing if each.setting == part and each.sources), None)
+    if lacks is None:
         return None
-    return download(f"Download {source.file.rpartition('/')[2]}", f"hf:{source.repo}/{source.file}", f"model.{part}")
+    source = lacks.sources[0]
+    # Where several kinds fit, the name of the file says which one it is.
+    what = source.file.rpartition("/")[2] if " or " in lacks.title else lacks.title
+    return download(f"Download {what}", f"hf:{source.repo}/{source.file}", f"model.{part}")
