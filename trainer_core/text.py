@@ -6,6 +6,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal
 
 # Characters of these classes can control a terminal, reverse the reading direction, or cannot be encoded. Callers that
 # want several lines keep line breaks and tabs.
@@ -54,6 +55,12 @@ def size(count: float) -> str:
         if count >= width:
             return f"{count / width:.1f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def plain_number(number: float, digits: int = 3) -> str:
+    """A number rounded to so many significant digits, never with an exponent: "1,600", "0.05"."""
+    rounded = Decimal(f"{number:.{digits}g}")
+    return f"{rounded:,f}" if rounded.is_finite() else str(number)
 
 
 def amount(number: int, what: str) -> str:

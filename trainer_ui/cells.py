@@ -96,7 +96,7 @@ def _memory(seen: Summary) -> Cell | None:
 
 def _disk(seen: Summary) -> Cell | None:
     free = seen.gauges.disk_free_bytes if seen.gauges is not None else None
-    return None if free is None else {"id": "disk", "label": "Disk", "value": _gib(free), "unit": "GB free"}
+    return None if free is None else {"id": "disk", "label": "Disk", "value": _gib(free), "unit": "GiB free"}
 
 
 def _peaks(seen: Summary) -> list[Cell | None]:
@@ -104,19 +104,19 @@ def _peaks(seen: Summary) -> list[Cell | None]:
     peaks = seen.gauge_history.peaks
     vram, ram = peaks.gpu_bytes, peaks.memory_bytes
     return [
-        {"id": "vram", "label": "GPU memory, peak", "value": _gib(vram), "unit": "GB"} if vram else None,
-        {"id": "ram", "label": "Memory, peak", "value": _gib(ram), "unit": "GB"} if ram else None,
+        {"id": "vram", "label": "GPU memory, peak", "value": _gib(vram), "unit": "GiB"} if vram else None,
+        {"id": "ram", "label": "Memory, peak", "value": _gib(ram), "unit": "GiB"} if ram else None,
     ]
 
 
 def _of(part: float, whole: float | None) -> dict[str, str]:
     if part < GIB / 10:
-        return {"value": f"{part / 2**20:.0f}", "unit": "MB"}
-    return {"value": _gib(part), "unit": f"of {whole / GIB:.0f} GB" if whole else "GB"}
+        return {"value": f"{part / 2**20:.0f}", "unit": "MiB"}
+    return {"value": _gib(part), "unit": f"of {whole / GIB:.0f} GiB" if whole else "GiB"}
 
 
 def _size(count: float) -> str:
-    return f"{count / 2**20:.0f} MB" if count < GIB / 10 else f"{_gib(count)} GB"
+    return f"{count / 2**20:.0f} MiB" if count < GIB / 10 else f"{_gib(count)} GiB"
 
 
 def _gib(count: float) -> str:

@@ -79,7 +79,7 @@ CUDA_VISIBLE_DEVICES=0 accelerate launch --num_cpu_threads_per_process 1 --num_p
   --network_args conv_dim=8 "conv_alpha=4" loraplus_lr_ratio=16 foo=3 \
   --optimizer_type=AdamW8bit --optimizer_args weight_decay=0.1 betas=0.9,0.95 amsgrad=True \
   --unet_lr=1e-4 --text_encoder_lr=5e-5 --lr_scheduler=cosine --lr_warmup_steps=0.1 --max_train_epochs=10 \
-  --save_every_n_epochs=2 --train_batch_size=2 --mixed_precision=bf16 --cache_latents --gradient_check --nonsense 3 \
+  --save_every_n_epochs=1 --train_batch_size=2 --mixed_precision=bf16 --cache_latents --gradient_check --nonsense 3 \
   --wandb_api_key={secret} --ip_noise_gamma=$GAMMA --caption_extension .txt && rm -rf /
 """
 
@@ -109,7 +109,9 @@ def test_a_command_as_people_write_it_is_taken_over_with_the_reason_for_what_is_
     # 8 images, 10 repeats, 2 at a time: 40 steps an epoch.
     assert becomes(offer, "max_train_epochs") == [("setting", "schedule.steps", 400)]
     assert becomes(offer, "lr_warmup_steps") == [("setting", "schedule.warmup_steps", 40)]
-    assert becomes(offer, "save_every_n_epochs") == [("setting", "output.save_every_steps", 80)]
+    assert becomes(offer, "save_every_n_epochs") == [("setting", "output.save_every_steps", 40)]
+    reasons = {one.option: one.reason for one in offer.items if one.option.endswith("_epochs")}
+    assert set(reasons.values()) == {"10 epochs are 400 steps here.", "1 epoch is 40 steps here."}
     assert becomes(offer, "gradient_checkpointing") == [("setting", "memory.gradient_checkpointing", True)]
     refused = {one.option: one.reason for one in offer.items if one.kind == "refused"}
     assert set(refused) == {"nonsense", "wandb_api_key", "ip_noise_gamma", "network_args foo"}

@@ -2,6 +2,8 @@
 
 import json
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +12,11 @@ from tests.support import recorded_headers
 from tests.support.downloading import SECRET
 from tests.support.misbehaving import running
 from trainer_core.cli import download, easel
+from trainer_core.cli.models import _kind
 from trainer_core.errors import LibraryError
+from trainer_core.models.detection import Detection
+from trainer_core.models.detection.result import Guess
+from trainer_core.models.library import Entry
 from trainer_core.models.library.roots import apps
 
 HOSTILE = "<img>[bold red]\x1b[31m"
@@ -59,6 +65,14 @@ def test_models_of_other_programs_are_listed_with_their_detection(call, shelf):
     assert "web page" in shown
     assert "\x1b" not in shown
     assert "3 of 3 models" in shown
+
+
+def test_a_guess_by_name_does_not_contradict_the_variants_of_the_header():
+    guess = Guess("z_image_turbo", "Z-Image Turbo", "file name", "its name", "turbo", distilled=True)
+    seen = Detection("z_image", "diffusion_model", variant="base", guess=guess)
+    entry = Entry(Path("/z.safetensors"), 1, 0, seen)
+    assert _kind(entry) == "z_image, base or turbo; by its file name Z-Image Turbo"
+    assert _kind(replace(entry, found=Detection("flux2", "diffusion_model", variant="dev"))) == "flux2, dev"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import registry
 from trainer_core.engines.status import EngineStatus, Trial, Trials
 from trainer_core.estimate import estimate, formatting, models
+from trainer_core.estimate.result import parameters_text
 from trainer_core.models import detection, header
 from trainer_core.models.detection import ModelSize
 from trainer_core.prepare.forecast import forecast
@@ -84,6 +85,41 @@ def test_a_time_that_is_not_known_is_not_stated(tmp_path):
     assert not found.is_time_known
     assert "time not known before the first steps" in formatting.numbers(found)
     assert "days" in formatting.numbers(replace(found, is_time_known=True))
+
+
+def test_how_a_time_is_calculated_is_said_only_where_one_is_given(tmp_path):
+    for machine in (None, engine_plans.CARD):
+        found = of(found_in("sdxl", tmp_path), machine=machine)
+        says = any(sentence.startswith("Time is calculated") for sentence in found.basis)
+        assert says == found.is_time_known, found.basis
+
+
+@pytest.mark.parametrize(("count", "text"), [(1600.2, "1,600 epochs"), (1, "1 epoch"), (2.5, "2.5 epochs")])
+def test_epochs_are_shown_plainly(tmp_path, count, text):
+    found = replace(of(found_in("sdxl", tmp_path)), epochs=count)
+    assert formatting.numbers(found).startswith(f"About {text},")
+
+
+def test_numbers_of_parameters_are_shown_plainly():
+    assert parameters_text(99_600_000) == "100 million"
+
+
+@pytest.mark.parametrize(
+    ("family", "told", "seen", "says"),
+    [
+        ("auraflow", "pony-v7", "auraflow", ""),
+        ("auraflow", "pony-v7", "", ""),
+        ("z_image", "turbo", "", ""),
+        ("flux2", "", "", "The variant is unknown, so the estimate is for dev, the largest of the family."),
+        ("flux2", "new", "", "There is no data about the variant new, so the estimate is for dev, the largest of"),
+    ],
+)
+def test_a_variant_that_the_plan_names_is_not_unknown(family, told, seen, says):
+    facts = Facts(engine_plans.machine(engine_plans.CARD), detection.Detection(family, "checkpoint", seen))
+    found = estimate(engine_plans.plan(family, model__variant=told), facts, (), SIMPLETUNER)
+    said = [sentence for sentence in found.basis if " variant " in sentence]
+    assert len(said) == bool(says)
+    assert "".join(said).startswith(says)
 
 
 @pytest.mark.parametrize(

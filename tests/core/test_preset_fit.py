@@ -164,6 +164,18 @@ def test_on_a_larger_gpu_it_is_only_information_and_without_a_preset_nothing_is_
     assert not said(state.use_preset(None))
 
 
+def test_a_preset_is_judged_with_the_precision_of_a_gpu_on_a_machine_without_one():
+    state = state_of("simpletuner", "z_image", "turbo", "z-image-24")
+    here = state.with_facts(machine=engine_plans.machine(Accelerator("cpu", "a CPU")))
+    assert here.draft.values["memory.mixed_precision"] == "no"
+    job = preset_fit._job(here)
+    assert job is not None
+    assert job.compute_bytes == 2
+    assert not preset_fit.sentence(here)
+    precise = here.set({"memory.mixed_precision": "no"})
+    assert preset_fit.sentence(precise), "what the user set stays"
+
+
 def test_the_size_of_a_variant_is_counted_where_only_the_plan_names_it():
     def at_most(variant: str) -> float:
         state = state_of("simpletuner", "flux2", "klein-9b", "flux2-24").set({"model.variant": variant})

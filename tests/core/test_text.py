@@ -1,9 +1,10 @@
 """Outside text is shown as text."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_core.text import printable, without_escapes
+from trainer_core.text import plain_number, printable, without_escapes
 
 
 @given(st.text(st.characters()))
@@ -28,3 +29,10 @@ def test_colours_cursor_moves_and_links_of_a_program_are_taken_out():
     assert (
         without_escapes(f"\x1b[1;34mINFO\x1b[0m \x1b[Acaching {link}\x1b]0;title\x07.") == "INFO caching train_util.py."
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(1600.4, "1,600"), (99.6, "99.6"), (0.00001, "0.00001"), (2.0, "2"), (0, "0"), (1e999, "inf")]
+)
+def test_a_number_is_shown_without_an_exponent(number, shown):
+    assert plain_number(number) == shown

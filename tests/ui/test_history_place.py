@@ -153,7 +153,7 @@ def test_the_card_of_a_run_shows_its_facts_and_saves_note_and_tags_at_once(open_
     ask(history, "open", run=path.name)
     assert on_page(history.card.widget)
     told = markup(history.card.widget)
-    for text in ("Peak GPU memory", "8.0 GB", "mika.safetensors", "rehearsal", "Rank", "settings differ"):
+    for text in ("Peak GPU memory", "8.0 GiB", "mika.safetensors", "rehearsal", "Rank", "settings differ"):
         assert text in told
     before = told.count("<div><b>")
     click(history.card.all)

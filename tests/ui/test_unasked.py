@@ -39,7 +39,7 @@ def test_less_free_memory_makes_no_widget(open_app, home, monkeypatch):
         device = replace(device, free_vram_bytes=free * GIB)
         app.session.bench.use_machine(replace(machine, accelerators=(device,)))
         app.session.show_soon()
-        wait_for(lambda free=free: f"of {free}.0 GB free" in markup(app.root))
+        wait_for(lambda free=free: f"of {free}.0 GiB free" in markup(app.root))
         said.add(app.launch.problems.widget.children)
     assert there() == before
     assert len(said) == 1

@@ -319,13 +319,13 @@ def test_figures_have_the_share_of_others_and_what_is_not_known_is_left_out():
     )
     assert (found["vram0"]["value"], found["vram0"]["unit"], found["vram0"]["note"]) == (
         "12.3",
-        "of 24 GB",
-        "peak 12.3 GB; others 1.4 GB",
+        "of 24 GiB",
+        "peak 12.3 GiB; others 1.4 GiB",
     )
     assert found["vram0"]["meter"] == pytest.approx([10.9 / 24, 1.4 / 24], abs=0.01)
     assert (found["load0"]["value"], found["load0"]["note"]) == ("98", "71 °C, 412 W")
-    assert found["ram"]["unit"] == "of 64 GB"
-    assert found["disk"]["unit"] == "GB free"
+    assert found["ram"]["unit"] == "of 64 GiB"
+    assert found["disk"]["unit"] == "GiB free"
     assert figures(None) == {}
     assert set(figures(Gauges((Gpu(0),), memory_bytes=1))) == {"ram"}
     assert set(figures(Gauges((gpu,), memory_bytes=9 * GIB), is_over=True)) == {"vram", "ram"}

@@ -124,7 +124,7 @@ def _show(row: dict[str, Any]) -> None:
     if row["error"]:
         show.line(f"  {row['error']}", "red")
         return
-    kind = (row["role"].replace("_", " "), _variant(row), row["dtype"])
+    kind = (row["role"].replace("_", " "), variant(row), row["dtype"])
     show.line(f"  {', '.join(filter(None, kind))}: {_model(row)}")
     if row["guess"]:
         show.line(f"    perhaps {row['guess']['title']}: {row['guess']['evidence']} ({row['guess']['basis']}; a guess)")
@@ -138,7 +138,7 @@ def _show(row: dict[str, Any]) -> None:
             show.line(f"    {reason}", "dim")
 
 
-def _variant(row: dict[str, Any]) -> str:
+def variant(row: dict[str, Any]) -> str:
     """The variant; where no header tells it from others, these too: all that are named alike, and the one that is guessed."""
     family, seen = load_families().get(row["family"] or ""), row["variant"]
     twins = family.twins.get(seen, ()) if family else ()

@@ -11,6 +11,7 @@ from trainer_core.events import real
 from trainer_core.jobs.job import Job, since_s
 from trainer_core.jobs.state import JobState
 from trainer_core.jobs.time_left import span, spoken
+from trainer_core.text import plain_number
 
 LATEST_S = 1e11
 """No job was started later, in seconds since 1970: the record is damaged."""
@@ -48,7 +49,7 @@ def line(known: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     """The times of `times` and the speed in one line."""
     started, took, left = cells(known)
     pace = real(figures.get("seconds_per_step"))
-    words = [f"started {started}" if started else "", took, f"{pace:.3g} s per step" if pace else ""]
+    words = [f"started {started}" if started else "", took, f"{plain_number(pace)} s per step" if pace else ""]
     return ", ".join(filter(None, (*words, f"{left} left" if left else "")))
 
 

@@ -49,7 +49,9 @@ def _takes(offer: Offer) -> str:
     if offer.estimate is None:
         return ""
     least, most = offer.estimate.vram_gib
-    memory = f"{least:.0f} to {most:.0f} GB of GPU memory" if most else f"{offer.estimate.ram_gib:.0f} GB of system RAM"
+    memory = (
+        f"{least:.0f} to {most:.0f} GiB of GPU memory" if most else f"{offer.estimate.ram_gib:.0f} GiB of system RAM"
+    )
     return f"File: {file_size(offer.estimate.lora_mib)}. Memory: {memory}."
 
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from trainer_core import places
 from trainer_core.cli import show
-from trainer_core.cli.detect import described
+from trainer_core.cli.detect import described, variant
 from trainer_core.cli.download import download
 from trainer_core.cli.methods import methods
 from trainer_core.cli.options import JSON_HELP, known_family
@@ -189,9 +189,10 @@ def _kind(entry: Entry) -> str:
     found = entry.found
     if found is None:
         return ""
-    guess = f"perhaps {found.guess.title}" if found.guess else ""
+    possible = variant(dataclasses.asdict(found))
     base = f"for {found.base_family}" if found.base_family else ""
-    return ", ".join(filter(None, (found.family, found.variant, base, guess)))
+    text = ", ".join(filter(None, (found.family, possible, base)))
+    return f"{text}; by its {found.guess.basis} {found.guess.title}" if found.guess else text
 
 
 def _needed(needed: library.Companions) -> dict[str, Any]:

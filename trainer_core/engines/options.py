@@ -16,7 +16,7 @@ from trainer_core import places
 from trainer_core.engines import option_rules
 from trainer_core.engines.option_rules import Decisions, OptionRules
 from trainer_core.problems import Problem
-from trainer_core.text import nearest
+from trainer_core.text import nearest, plain_number
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -168,7 +168,7 @@ def _outside(bounds: Sequence[float] | None, value: Any) -> str:
     values = value if isinstance(value, list | tuple) else [value]
     if bounds is None or all(bounds[0] <= each <= bounds[1] for each in values):
         return ""
-    return f"must be from {bounds[0]:g} to {bounds[1]:g}, not {value!r:.40}."
+    return f"must be from {plain_number(bounds[0], 12)} to {plain_number(bounds[1], 12)}, not {value!r:.40}."
 
 
 def _all_safetensors(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer_core.estimate.result import Estimate
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.text import size
+from trainer_core.text import plain_number, size
 
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """The seconds of a unit, the least number of units for which it is used, and its name."""
@@ -18,8 +18,7 @@ def numbers(found: Estimate) -> str:
     """Epochs, time, file size and disk space in one line, without unknown values."""
     texts = []
     if found.epochs is not None:
-        epochs = f"{found.epochs:.3g}"
-        texts.append(f"About {epochs} {'epoch' if epochs == '1' else 'epochs'}")
+        texts.append(f"About {epochs(found.epochs)}")
     if found.seconds[1] > 0:
         texts.append(span(found.seconds) if found.is_time_known else "time not known before the first steps")
     if found.lora_mib > 0:
@@ -27,6 +26,12 @@ def numbers(found: Estimate) -> str:
     if found.disk_gib > 0:
         texts.append(f"{size_mib(found.disk_gib * 1024)} of disk space")
     return ", ".join(texts)
+
+
+def epochs(count: float) -> str:
+    """A number of epochs with its name: "1 epoch", "1,600 epochs"."""
+    number = f"{count:,.0f}" if count >= 100 else plain_number(count)
+    return f"{number} {'epoch' if number == '1' else 'epochs'}"
 
 
 def samples(found: Estimate, plan: TrainingPlan) -> str:

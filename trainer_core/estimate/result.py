@@ -12,8 +12,9 @@ from trainer_core.engines import batches
 from trainer_core.estimate import disk, duration, memory
 from trainer_core.estimate.job import GIB, Workload
 from trainer_core.estimate.past import Past, alike
+from trainer_core.models.families import load_families
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.text import printable
+from trainer_core.text import plain_number, printable
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -97,6 +98,7 @@ def estimate(
     sampled, measured = _from_past(job, _sampling(job), similar, lambda one: one.sampling_s, _sampling)
     sampled = sampled if measured else duration.sampling_s(job, step)
     seconds = UNKNOWN if job.costs.rehearses else duration.seconds(job, step, sampled)
+    is_time_known = 0 < seconds[1] <= (TIMED_SPREAD if timed else KNOWN_SPREAD) * seconds[0]
     ram, _ = _from_past(job, _ram(job), similar, lambda one: one.ram_bytes / GIB, _ram)
     return Estimate(
         steps,
@@ -106,12 +108,12 @@ def estimate(
         _middle(ram),
         disk.disk_gib(job),
         disk.result_bytes(job) / 2**20,
-        tuple(sentence for sentence in _basis(job, facts, timed, seen) if sentence),
+        tuple(sentence for sentence in _basis(job, facts, timed, seen, has_time=is_time_known) if sentence),
         states_gib=disk.states_gib(job),
         samples=duration.samples_made(plan),
         sampling_s=UNKNOWN if job.costs.rehearses else sampled,
         is_size_usual=job.model.scale[0] == 1,
-        is_time_known=0 < seconds[1] <= (TIMED_SPREAD if timed else KNOWN_SPREAD) * seconds[0],
+        is_time_known=is_time_known,
     )
 
 
@@ -156,23 +158,29 @@ def _middle(span: Range) -> float:
 
 def parameters_text(count: int) -> str:
     """A number of parameters for people: "2.57 billion", "1.2 million"."""
-    return f"{count / 1e9:.2f} billion" if count >= 1e8 else f"{count / 1e6:.2g} million"
+    return f"{count / 1e9:.2f} billion" if count >= 1e8 else f"{plain_number(count / 1e6, 2)} million"
 
 
-def _basis(job: Workload, facts: Facts, timed: str, seen: str) -> list[str]:
+def _other_variant(job: Workload, facts: Facts) -> str:
+    """That the estimate is for another variant than the model's, with the reason; "" if it is not, or if the two have the same layers."""
+    used, told = job.model.variant, job.plan.model.variant or (facts.detection and facts.detection.variant) or ""
+    if not used or told in load_families()[job.model.family].alike(used):
+        return ""
+    why = f"There is no data about the variant {printable(told, 40)}" if told else "The variant is unknown"
+    return f"{why}, so the estimate is for {used}, the largest of the family."
+
+
+def _basis(job: Workload, facts: Facts, timed: str, seen: str, *, has_time: bool) -> list[str]:
     model, (_, is_card_known) = job.model, duration.rate(job)
     simulated = job.costs.rehearses
     largest = memory.phases(job)[0].name if job.has_gpu else ""
-    named = facts.detection.variant if facts.detection else ""
     counted = "its header" if facts.detection and facts.detection.size else "the real model classes"
     return [
         f"{parameters_text(model.parameters)} parameters in the diffusion model, counted in {counted}.",
         "Its size is not that of the family's model, so what was measured with that model is scaled."
         if model.scale[0] != 1
         else "",
-        f"The variant is unknown, so the estimate is for {model.variant}, the largest of the family."
-        if model.variant and model.variant != named
-        else "",
+        _other_variant(job, facts),
         f"Memory is highest while {largest}." if largest else "There is no GPU, so all memory is system RAM.",
         f"Memory is based on the peak of your run {printable(seen, 80)}." if seen else "",
         "Memory is calculated and was not measured on a GPU." if job.has_gpu and not seen else "",
@@ -185,9 +193,9 @@ def _basis(job: Workload, facts: Facts, timed: str, seen: str) -> list[str]:
         if timed or is_card_known or simulated
         else f"The speed of {printable(job.device.name, 60)} is unknown, so the typical speed of its kind is used.",
         "Time is calculated from the operations and the published peak speed of the GPU."
-        if job.has_gpu and is_card_known and not timed and not simulated
+        if has_time and job.has_gpu and is_card_known and not timed
         else "",
-        "Time is calculated from runs on two cores of another CPU." if not (job.has_gpu or timed or simulated) else "",
+        "Time is calculated from runs on two cores of another CPU." if has_time and not (job.has_gpu or timed) else "",
         "The engine declares no costs, so the defaults are used." if job.declared is None else "",
         "LyCORIS keeps a full changed weight for each layer in addition." if job.is_lycoris else "",
         "" if facts.dataset else "Without a dataset, epochs and caches are not estimated.",

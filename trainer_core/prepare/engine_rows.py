@@ -20,7 +20,7 @@ from trainer_core.models import variants
 from trainer_core.plan import fields
 from trainer_core.prepare import switching
 from trainer_core.prepare.switching import Lost
-from trainer_core.text import size
+from trainer_core.text import plain_number, size
 
 if TYPE_CHECKING:
     from trainer_core.draft.facts import Facts
@@ -322,7 +322,7 @@ def _speed(state: State, engine: Backend, past: Sequence[Past]) -> str:
         return NOT_MEASURED
     run, then = known[0], known[0].plan
     at = f"{then.dataset.resolution} pixels, batch size {then.schedule.batch_size}"
-    return f"{run.step_s:.3g} s a step in {run.name} ({at})"
+    return f"{plain_number(run.step_s)} s a step in {run.name} ({at})"
 
 
 def _resume(engine: Backend) -> str:

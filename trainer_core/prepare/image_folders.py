@@ -14,7 +14,7 @@ from trainer_core.plan import fields
 from trainer_core.plan.subsets import CLASS, CONTROLS, FIRST, LIST, MOST_SUBSETS, OWN, ImageFolder, of_path
 from trainer_core.prepare import length
 from trainer_core.problems import Fix, Problem
-from trainer_core.text import printable
+from trainer_core.text import plain_number, printable
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
@@ -298,7 +298,7 @@ def held_out(state: State) -> str:
     ]
     held = sum(len(found.validation.images) for found in shown if found.validation is not None)
     first = f"{counted(held)} held out, {sum(len(found.images) for found in shown):,} trained."
-    first = f"{first} A share of {share:g} is {100 * share:.3g} %."
+    first = f"{first} A share of {plain_number(share, 6)} is {plain_number(100 * share)} %."
     every, steps, each = values[EVERY], values["schedule.steps"], length.steps_of_epoch(state)
     if not isinstance(every, int) or not isinstance(steps, int) or (not every and each is None):
         return first

@@ -19,6 +19,7 @@ from trainer_core.prepare.own_settings import program_of
 from trainer_core.prepare.setting_row import safe
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN
 from trainer_core.problems import blocking
+from trainer_core.text import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,7 +240,12 @@ def _counted(bench: Workbench, one: Item) -> Item:
         (steps,) = length.from_epochs(bench.state, one.path, str(one.value)).values()
     except PlanError as error:
         return replace(one, kind="refused", reason=f"{error.message} {error.hint}".strip())
-    return replace(one, kind="setting", value=steps, reason=f"{one.shown} epochs are {steps:,} steps here.")
+    return replace(one, kind="setting", value=steps, reason=_in_steps(one.shown, steps))
+
+
+def _in_steps(epochs: str, steps: int) -> str:
+    first = "1 epoch is" if epochs.strip() == "1" else f"{epochs} epochs are"
+    return f"{first} {amount(steps, 'step')} here."
 
 
 def _shared(bench: Workbench, one: Item) -> Item:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from trainer_core.draft import prefill
 from trainer_core.draft.layers import Source
+from trainer_core.draft.relevance import Scope
 from trainer_core.estimate import memory
 from trainer_core.estimate.job import GIB, Workload
 from trainer_core.hardware import Accelerator
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from trainer_core.draft.layers import Draft
     from trainer_core.engines.seam import Backend
 
+ARCHITECTURE = "8.9"
+"""A compute capability with bf16, as those of the GPUs that the presets were written for."""
 SHARE = 0.95
 """The share of a GPU's memory that the middle of an estimate may take: a desktop uses the rest."""
 SIDE_STEP, LEAST_SIDE, MULTIPLE = 256, 512, 64
@@ -24,12 +28,16 @@ SIDE_STEP, LEAST_SIDE, MULTIPLE = 256, 512, 64
 
 
 def workload(draft: Draft, preset: Preset | None, backend: Backend | None) -> Workload | None:
-    """The job on the GPU of a preset; None if that cannot be said."""
+    """The job on the GPU of a preset, with the precision that Easel proposes there; None if that cannot be said."""
     if backend is None or preset is None or draft.value_problems():
         return None
     size = int(preset.vram_gib * GIB)
-    machine = replace(draft.facts.machine, accelerators=(Accelerator("cuda", preset.title, size, size),))
-    return Workload.of(draft.sketch(), replace(draft.facts, machine=machine), backend.manifest)
+    machine = replace(draft.facts.machine, accelerators=(Accelerator("cuda", preset.title, size, size, ARCHITECTURE),))
+    facts, claim = replace(draft.facts, machine=machine), Scope.of(draft, backend).claim
+    # The draft has the precision of this machine, which is fp32 without a GPU.
+    precisions = claim.cell(draft.text("model.method")).precisions if claim else ()
+    there = draft.with_values(Source.PREFILL, prefill.values(facts, precisions))
+    return Workload.of(there.sketch(), facts, backend.manifest)
 
 
 def fits(job: Workload, vram_gib: float) -> bool:

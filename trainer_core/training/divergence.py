@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from trainer_core.events import Step
+from trainer_core.text import plain_number
 
 WINDOW = 101
 """The number of steps of the mean."""
@@ -60,8 +61,8 @@ class DivergenceWatch:
         self._said = True
         now, best = math.exp(mean), math.exp(self._best)
         return (
-            f"The training diverges: at step {step.step} the loss is about {now:.3g}, {now / best:.1f} times its lowest value of "
-            f"{best:.3g}, and it does not fall. Usually the learning rate is too high. A checkpoint from before is probably "
+            f"The training diverges: at step {step.step} the loss is about {plain_number(now)}, {now / best:,.1f} times its lowest value of "
+            f"{plain_number(best)}, and it does not fall. Usually the learning rate is too high. A checkpoint from before is probably "
             "better than the result."
         )
 

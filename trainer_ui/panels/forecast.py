@@ -26,13 +26,7 @@ def figures(values: Mapping[str, Any], seen: Forecast | None) -> list[tuple[str,
     from trainer_core.estimate import formatting
 
     found = seen.estimate
-    epochs = (
-        ""
-        if found.epochs is None
-        else f"{found.epochs:,.0f} epochs"
-        if found.epochs >= 10
-        else f"{found.epochs:.2g} epochs"
-    )
+    epochs = "" if found.epochs is None else formatting.epochs(found.epochs)
     time = formatting.span(found.seconds) if found.seconds[1] > 0 and found.is_time_known else ""
     size = file_size(found.lora_mib) if found.lora_mib > 0 else ""
     return [
@@ -54,7 +48,7 @@ def _memory(seen: Forecast) -> tuple[str, str, str]:
     if need <= 0:
         return "Memory", "", ""
     label = "GPU memory" if seen.estimate.vram_gib[1] > 0 else "Memory"
-    return label, f"{need:.1f}", f"of {seen.fit.free_gib:.1f} GB free"
+    return label, f"{need:.1f}", f"of {seen.fit.free_gib:.1f} GiB free"
 
 
 def _need(seen: Forecast) -> float:

@@ -67,5 +67,5 @@ def _memory(offer: Offer) -> list[str]:
         return []
     least, most = offer.estimate.vram_gib
     if most > 0:
-        return [f"GPU memory: {least:.0f} to {most:.0f} GB"]
-    return [f"System RAM: about {offer.estimate.ram_gib:.0f} GB"]
+        return [f"GPU memory: {least:.0f} to {most:.0f} GiB"]
+    return [f"System RAM: about {offer.estimate.ram_gib:.0f} GiB"]

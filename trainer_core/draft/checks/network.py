@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
 from trainer_core.problems import Fix, Problem
+from trainer_core.text import plain_number
 
 MOST_EFFECT = 4.0
 """The factor alpha / rank above which a warning is shown: published settings have 0.06 to 2, and guides warn of 8."""
@@ -30,7 +31,7 @@ def alpha_suits_rank(case: Case) -> Iterator[Problem]:
         return
     by = "the square root of the rank" if stabilized else "the rank"
     message = (
-        f"Alpha {network.alpha:g} with rank {network.rank}: the network acts {factor:.3g} times as strongly as its learning "
+        f"Alpha {network.alpha:g} with rank {network.rank}: the network acts {plain_number(factor)} times as strongly as its learning "
         f"rate says (alpha divided by {by}). Usual are 0.5 to 1; with more, the images easily break."
     )
     usual = round(math.sqrt(network.rank)) if stabilized else network.rank
