@@ -9,7 +9,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, known_family
-from trainer_core.text import amount, size
+from trainer_core.text import amount, plain_number, size
 
 if TYPE_CHECKING:
     from trainer_core.weights.lora.report import LayerReport, Report
@@ -50,7 +50,13 @@ def _show(found: Report) -> None:
     for note in found.notes:
         show.line(note, "yellow")
     rows = (
-        (each.block, each.layers, _span(each.least_rank, each.most_rank), f"{each.norm:.4g}", f"{each.share:.1%}")
+        (
+            each.block,
+            each.layers,
+            _span(each.least_rank, each.most_rank),
+            plain_number(each.norm, 4),
+            f"{each.share:.1%}",
+        )
         for each in found.blocks
     )
     show.table(("block", "layers", "rank", "norm", "share"), rows)
@@ -75,7 +81,7 @@ def _triggers(found: Report) -> Iterator[tuple[str, str]]:
 
 def _row(each: LayerReport) -> tuple[object, ...]:
     alpha = "" if each.alpha is None else f"{each.alpha:g}"
-    norm = "" if each.norm is None else f"{each.norm:.4g}"
+    norm = "" if each.norm is None else plain_number(each.norm, 4)
     carried = (each.directions.get(share, "") for share in (90, 95, 99))
     return (each.key, each.block, each.kind, each.rank or "", alpha, norm, *carried, each.problem)
 
