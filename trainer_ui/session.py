@@ -73,6 +73,8 @@ class Session(Views):
         """The last run that was started here."""
         self.before_taking: Callable[[Run], object] = lambda _: None
         """Keeps the form before the settings of a run replace it."""
+        self.forgetting: list[Callable[[], object]] = []
+        """What panels still say of the form, such as a download that failed: called when the user starts afresh."""
         self.wish = ""
         """The use that the user chose before a model was known; its profile is used once there is one."""
 

@@ -60,3 +60,5 @@ def test_a_copy_that_cannot_be_made_says_why(opened: Any, home: Path) -> None:
     wait_for(lambda: "This did not work." in markup(opened.launch.problems.tool.widget))
     wait_for(lambda: not on_page(opened.launch.problems.tool.stop))
     assert opened.session.values["model.vae"].endswith("vae-diffusers.safetensors")
+    opened.session.handler(lambda _: opened.kept.start_afresh())()
+    assert not on_page(opened.launch.problems.tool.widget), "the form to which the fix belonged is gone"

@@ -255,3 +255,42 @@ def test_the_settings_of_a_run_replace_the_form_with_a_sentence_and_an_undo(open
     click(app.kept.button)
     assert mine(app) == before
     assert "are here again" in app.kept.says.value
+
+
+def test_starting_afresh_forgets_what_a_pasted_command_chose_and_a_download_that_failed(open_app, hub):
+    app = open_app({"model.family": "sdxl"}, engine="")
+    app.recipe.profile.pasting.children[0].value = True
+    box, panel = app.recipe.profile.paste, app.model.engine
+    enter(
+        box.text,
+        "sdxl_train_network.py --network_module=networks.lora --network_dim=24 --network_args loraplus_lr_ratio=4",
+    )
+    click(box.look)
+    click(box.accept)
+    app.session.handler(lambda _: panel.choose("simpletuner"))()
+    enter(app.model.path, "nobody/nothing")
+    wait_for(lambda: app.model.fetch.state == "failed")
+    kept = dict(mine(app))
+    assert panel.switched
+    assert "native" in kept
+    app.session.handler(lambda _: app.kept.start_afresh())()
+    state = app.session.bench.state
+    assert (state.engine, state.profile, state.preset, state.plain) == (None, None, None, False)
+    assert panel.choice.value == ""
+    assert "chosen by you" not in panel.widget.children[0].description
+    assert panel.switched is None
+    assert mine(app).keys() <= {"model.method", "model.family"}, "only what the notebook was opened with"
+    assert box.text.value == ""
+    assert "taken over" not in box.told.value
+    assert not on_page(box.again)
+    assert not on_page(app.model.fetch.widget)
+    click(app.kept.button)
+    assert mine(app) == kept
+    assert panel.choice.value == "simpletuner"
+
+
+def test_starting_afresh_keeps_the_engine_that_the_notebook_was_opened_with(open_app):
+    app = open_app(engine="rehearsal")
+    app.session.handler(lambda _: app.model.engine.choose("kohya"))()
+    app.session.handler(lambda _: app.kept.start_afresh())()
+    assert app.session.bench.state.engine.manifest.id == "rehearsal"

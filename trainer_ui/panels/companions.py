@@ -31,6 +31,7 @@ class CompanionsPanel:
         self.get = Button(description="Fetch the missing files")
         self.get.on_click(session.handler(lambda _: self._get()))
         self.fetch = Fetch(session, self._arrived, _kind)
+        session.forgetting.append(self.fetch.forget)
         self.widget = VBox(
             [self.settings, self.unsure, self.missing, self.get, self.fetch.widget], classes=("easel-companions",)
         )

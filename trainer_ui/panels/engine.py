@@ -45,6 +45,11 @@ class EnginePanel:
         """The table that is shown."""
         self._compared_for: tuple[State, tuple[Past, ...], tuple[bool, bool]] | None = None
         """What the table is for: the job, the past runs, and whether it trains elsewhere, on a machine that is known."""
+        session.forgetting.append(self._forget)
+
+    def _forget(self) -> None:
+        """Offers no way back to the engine of a form that is gone."""
+        self.switched = None
 
     def _content(self) -> list[Widget]:
         self.back, self.use = Button(classes=("easel-small",)), Button(classes=("easel-small",))
@@ -121,6 +126,14 @@ class EnginePanel:
         is_other = proposed is not None and not proposed.is_chosen
         self.use.description = printable(f"Use {proposed.standing.title}", 60) if proposed is not None else ""
         show(self.use, is_other)
+
+
+def use_engine(session: Session, name: str) -> None:
+    """Trains with this engine from now on, and says which values do not carry over."""
+    from trainer_core.prepare import switching
+
+    if (switched := switching.switch(session.bench, name)) is not None:
+        session.note(switched.message)
 
 
 class EngineCard:

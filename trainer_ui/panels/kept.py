@@ -43,6 +43,9 @@ class KeptForm:
         self._asked: Form | None = None
         """The form whose images are being checked, to be started."""
         self._started = session.started
+        engine = session.bench.state.engine
+        self._engine = engine.manifest.id if engine else ""
+        """The engine that the app was opened with; "" if Easel chooses."""
         self.says = Paragraph("", "grow", role="status")
         self.button = Button(description=FRESH, classes=("easel-small",))
         self.button.on_click(session.handler(lambda _: self._turn()))
@@ -132,6 +135,8 @@ class KeptForm:
             return
         kept = kept_form.read(kept_form.kept_in(self.app, BEFORE))
         if kept is not None:
+            # What was put away names its own engine, or lets Easel choose.
+            self.session.bench.use_engine("")
             self._bring_back(kept)
 
     def start_afresh(self) -> None:
@@ -144,6 +149,7 @@ class KeptForm:
         self._put_away(self._form())
         settings, profile, preset = self._begun_with
         kept_form.clear(session.bench)
+        session.bench.use_engine(self._engine)
         session.wish, session.asked = "", False
         session.is_method_chosen = False
         session.memory.recalled = {}
@@ -151,6 +157,8 @@ class KeptForm:
         session.change(settings)
         session.bench.use_profile(profile)
         session.bench.use_preset(preset)
+        for forget in session.forgetting:
+            forget()
         self._tell("The form is empty again. Your settings are kept.", BACK)
 
     def _before_taking(self, run: Run) -> None:

@@ -79,6 +79,7 @@ class ModelPanel:
         self._offered: tuple[Choice, ...] = ()
         self._chosen_since = False
         """Whether another model was chosen during a download: then that choice stays when the download is finished."""
+        session.forgetting.append(self._forget)
 
     def _content(self, settings: Settings) -> list[Widget]:
         return [
@@ -125,9 +126,13 @@ class ModelPanel:
         else:
             self.fetch.fetch(starter.link)
 
-    def _take(self, path: str) -> None:
+    def _forget(self) -> None:
+        """Drops what was said of a link; a download goes on, and its file does not become the model."""
         self.fetch.forget()
         self._chosen_since = self.fetch.is_busy
+
+    def _take(self, path: str) -> None:
+        self._forget()
         self.session.change({"model.path": path})
 
     def close(self) -> None:

@@ -61,6 +61,7 @@ class PasteCommand:
         show(self.list, False)
         show(self.decide, False)
         show(self.again, False)
+        session.forgetting.append(self._start_afresh)
 
     def _look(self) -> None:
         from trainer_core.prepare import pasting
@@ -72,6 +73,11 @@ class PasteCommand:
     def _forget(self) -> None:
         self.offer = None
         self.told.show_text("")
+
+    def _start_afresh(self) -> None:
+        """Drops the text and the way back: the form that they belong to is gone."""
+        self.text.value, self.before = "", None
+        self._forget()
 
     def _leave(self) -> None:
         self._forget()

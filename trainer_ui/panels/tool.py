@@ -38,6 +38,14 @@ class ToolPanel:
         self.stop = Button(description="Stop", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
         self.widget = Box([self.says, self.stop], layout=Layout(), classes=("easel-row",))
+        session.forgetting.append(self._forget)
+
+    def _forget(self) -> None:
+        """Drops what became of a fix; work in progress goes on, and sets nothing in the form that is empty now."""
+        self.fix = None
+        if not self.jobs.is_live:
+            self.jobs.follow(None)
+            self.says.show_text("")
 
     def start(self, fix: Fix) -> None:
         """Starts the job of a fix."""
