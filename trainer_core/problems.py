@@ -37,17 +37,19 @@ class Task:
 class Fix:
     """A fix that the user can accept with one click: `label` is on the button, `changes` maps setting paths to new values.
 
-    `task` is the work that a tool does first, as a job. With neither it is advice that the user has to follow.
+    `task` is the work that a tool does first, as a job; `engine` is the id of the engine to train with instead. With none of
+    them it is advice that the user has to follow.
     """
 
     label: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     task: Task | None = None
+    engine: str = ""
 
     @property
     def is_advice(self) -> bool:
         """Whether nothing can be done by a click."""
-        return not self.changes and self.task is None
+        return not self.changes and self.task is None and not self.engine
 
     @property
     def assignments(self) -> dict[str, Any]:
@@ -82,10 +84,12 @@ class Problem:
     fix: Fix | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The problem as JSON data: {"path", "severity", "message", "fix"}; a fix with a task also has its "command"."""
+        """The problem as JSON data: {"path", "severity", "message", "fix"}; a fix with a task also has its "command", one with another engine its "engine"."""
         fix: dict[str, Any] | None = None
         if self.fix is not None:
             fix = {"label": self.fix.label, "changes": dict(self.fix.changes)}
+            if self.fix.engine:
+                fix["engine"] = self.fix.engine
             if self.fix.task is not None:
                 fix |= {"command": self.fix.task.command, "sets": self.fix.task.setting}
         return {"path": self.path, "severity": self.severity, "message": self.message, "fix": fix}

@@ -226,7 +226,7 @@ def accepted():
 
 def test_a_lora_by_keyboard_from_no_engine_to_a_file_in_a_chosen_folder(begin, person, page, new_page):
     book, keyboard = begin("LoRA_Trainer")
-    expect(page.get_by_text("No training engine yet.", exact=False)).to_be_visible()
+    expect(page.get_by_text("No training engine is installed yet.", exact=False)).to_be_visible()
     answer(page, keyboard, person, "blob", "blobbert")
     install(page, keyboard)
     choose_a_profile(page, keyboard)

@@ -3,7 +3,7 @@
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.support import tiny_engine
+from tests.support import recorded_headers, tiny_engine
 from tests.support.page import button, click, enter, markup, on_page, prepare, wait_for
 from tests.support.played import until
 from tests.support.tiny_engine import wheel
@@ -164,9 +164,11 @@ def test_without_any_engine_the_first_view_offers_the_usual_one_and_says_what_it
     assert app.session.backend is None
     assert on_page(panel.start)
     assert panel.start.description == "Install kohya sd-scripts"
-    assert panel.start.button_style == "primary"
+    assert panel.start.button_style == "", "a model decides first"
     told = panel.offer.value
-    assert "No training engine yet" in told
+    assert "No training engine is installed yet." in told
+    assert "Choose the base model first: it decides which engine you need." in told
+    assert "what trains your model" not in told
     assert str(places.engines()) in told
     assert "GB are free" in told
     assert "SimpleTuner trains" in app.model.engine.others.value
@@ -178,3 +180,25 @@ def test_an_app_with_an_engine_offers_none_before_a_model_is_known(open_app, eng
     app = open_app()
     assert not on_page(app.launch.install.start)
     assert not on_page(app.launch.install.offer)
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "other"),
+    [("musubi", "folder-ernie-image", "SimpleTuner"), ("simpletuner", "z-image", "kohya musubi-tuner")],
+)
+def test_an_engine_that_cannot_train_the_model_has_a_button_for_another_and_no_filled_installation(
+    open_app, home, engine, model, other
+):
+    (home / "models").mkdir(parents=True)
+    app = open_app({"model.path": str(recorded_headers.write(model, home / "models"))}, engine=engine)
+    panel = app.launch.install
+    assert on_page(panel.start)
+    assert panel.start.button_style == ""
+    assert "what trains your model" not in panel.offer.value
+    fix = button(app.root, f"Use {other}")
+    assert fix.button_style == "primary"
+    click(fix)
+    assert app.session.backend.manifest.title == other
+    assert f"{other} is what trains your model." in panel.offer.value
+    assert panel.start.button_style == "primary"
+    assert not [one for one in app.session.problems if one.path == "model.path"]

@@ -83,7 +83,7 @@ def problems(found: Iterable[Problem]) -> None:
                 f", then {changes} --set {task.setting}=<the file>".replace("  ", " ") if task and task.setting else ""
             )
             command = f"{task.command}{then}" if task else ""
-            way = command or changes
+            way = command or changes or (f"--engine {problem.fix.engine}" if problem.fix.engine else "")
             line(f"    fix: {problem.fix.label}" + (f"   [{way}]" if way else ""), "dim")
 
 

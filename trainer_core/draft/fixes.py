@@ -11,14 +11,21 @@ from trainer_core.problems import Problem, Severity
 
 ProblemsAfter = Callable[[Mapping[str, Any]], Sequence[Problem]]
 """Returns the Problems of the job after these changes; the changes are values by dotted path."""
+ProblemsWith = Callable[[str], Sequence[Problem]]
+"""Returns the Problems of the job with another engine, by its id."""
 
 
-def sound(found: Sequence[Problem], after: ProblemsAfter) -> list[Problem]:
-    """The Problems, without fixes that do not help. Fixes without changes are only advice and are kept."""
-    return [
-        each if each.fix is None or not each.fix.changes or _is_sound(each, found, after) else replace(each, fix=None)
-        for each in found
-    ]
+def sound(found: Sequence[Problem], after: ProblemsAfter, by: ProblemsWith = lambda _: ()) -> list[Problem]:
+    """The Problems, without fixes that do not help. Fixes that change neither values nor the engine are kept: they are advice."""
+    return [each if _helps(each, found, after, by) else replace(each, fix=None) for each in found]
+
+
+def _helps(problem: Problem, found: Sequence[Problem], after: ProblemsAfter, by: ProblemsWith) -> bool:
+    fix = problem.fix
+    if fix is not None and fix.engine:
+        # What else the other engine needs, such as its installation or its companion files, is asked for afterwards.
+        return all(each.severity != "error" for each in by(fix.engine) if each.path == problem.path)
+    return fix is None or not fix.changes or _is_sound(problem, found, after)
 
 
 def _is_sound(problem: Problem, found: Sequence[Problem], after: ProblemsAfter) -> bool:

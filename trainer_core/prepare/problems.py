@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def problems(state: State) -> tuple[Problem, ...]:
     """All Problems of a job, each with its fix if that helps and brings no error."""
-    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes), finds_fixes=False)))
+
+    def by(engine: str) -> tuple[Problem, ...]:
+        other = next((one for one in state.engines if one.manifest.id == engine), None)
+        return untried(state.use_engine(other), finds_fixes=False)
+
+    return tuple(fixes.sound(untried(state), lambda changes: untried(state.set(changes), finds_fixes=False), by))
 
 
 def plan(state: State, backend: Backend) -> TrainingPlan:

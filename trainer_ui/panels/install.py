@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines import registry, trainable
+from trainer_core.install import choice, offer
 from trainer_core.install import job as installation
-from trainer_core.install import offer
 from trainer_core.install.installed import installed
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_ui import pasts
@@ -16,6 +16,7 @@ from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Labelled, Paragraph, show
 from trainer_ui.job_session import JobSession
 from trainer_ui.panels.card import fold
+from trainer_ui.panels.engine import use_engine
 from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class InstallPanel:
         """Whether the engine that the job needs is missing, and is not being installed."""
         self.is_installing = False
         """Whether that engine is being installed."""
+        self.is_main = False
+        """Whether the offered installation is what to do next: a model is chosen, and this engine can train it."""
         self.start.on_click(session.handler(lambda _: self._install()))
         self.stop = Button(description="Stop the installation", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
@@ -56,7 +59,7 @@ class InstallPanel:
         self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
         row = Box([self.says, self.stop], classes=("easel-row",))
         self.widget = VBox([row, fold(session, "Log", lambda: [self.log])], classes=("easel-install",))
-        self._offered = ("", "")
+        self._offered = ("", "", "")
         self._ready = ""
         self._other = ""
         self._phase = ""
@@ -79,11 +82,12 @@ class InstallPanel:
         self.is_installing = bool(missing) and live
         self.is_offered = bool(missing) and not live
         title = _title(missing) if missing else ""
-        head = f"{title} is not installed" if self.session.backend is not None else "No training engine yet"
-        if self.is_offered and self._offered != (missing, head):
-            self._offered = missing, head
+        head, why = self._words(title)
+        self.is_main = self.is_offered and self._can_train()
+        if self.is_offered and self._offered != (missing, head, why):
+            self._offered = missing, head, why
             self.start.description = f"Install {title}"
-            self.offer.show_text(f"{head}.", f"{title} is what trains your model.", _takes(missing))
+            self.offer.show_text(head, why, _takes(missing))
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
@@ -104,6 +108,32 @@ class InstallPanel:
     def close(self) -> None:
         """Ends the feed; the installation continues."""
         self.jobs.close()
+
+    def _words(self, title: str) -> tuple[str, str]:
+        """That the engine is missing, and what it is for."""
+        if self.session.backend is None:
+            why = f"Choose the base model first: it decides which engine you need. {title} is the usual one."
+            return "No training engine is installed yet.", why
+        if not self.session.bench.state.family:
+            return (
+                f"{title} is not installed.",
+                "You have chosen it. Whether it trains your model is known once you choose one.",
+            )
+        if not self._can_train():
+            return f"{title} is not installed.", "It cannot train this model as it is: see below."
+        return f"{title} is not installed.", f"{title} is what trains your model."
+
+    def _can_train(self) -> bool:
+        """Whether a model is chosen that the engine of the job can train."""
+        state, backend = self.session.bench.state, self.session.backend
+        if not state.family or backend is None:
+            return False
+        draft, found = state.draft, state.facts.detection
+        status = state.facts.engine(backend.manifest.id)
+        model = draft.text("model.method"), found, draft.text("model.variant")
+        if choice.standing(backend.manifest, state.family, status, *model).blocks:
+            return False
+        return not any(one.fix is not None and one.fix.engine for one in self.session.problems)
 
     def _missing(self) -> str:
         """The engine that the job needs; before a model is known the usual one, if there is none at all."""
@@ -126,10 +156,8 @@ class InstallPanel:
         return next((one.id for one in sorted(others, key=lambda one: (one.rank, one.id))), "")
 
     def _use_other(self) -> None:
-        from trainer_core.prepare import switching
-
-        if self._other and (switched := switching.switch(self.session.bench, self._other)) is not None:
-            self.session.note(switched.message)
+        if self._other:
+            use_engine(self.session, self._other)
         self.start.focus()
 
     def _beat(self) -> None:

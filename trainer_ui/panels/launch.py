@@ -51,7 +51,7 @@ class LaunchPanel:
         """Shows what is missing or that it is ready, the figures and the problems."""
         session = self.session
         self.install.show()
-        self.problems.show(fills=not self.install.is_offered)
+        self.problems.show(fills=not self.install.is_main)
         # Not disabled meanwhile: a button that is disabled loses the keyboard.
         (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
         self.queue_it.show()
@@ -68,7 +68,7 @@ class LaunchPanel:
         """
         held = "" if self.session.starting else self._held()
         is_open = bool(needed_answers(self.session) or needed_settings(self.session))
-        main = self.install.start if self.install.is_offered else None if held or is_open else self.start
+        main = self.install.start if self.install.is_main else None if held or is_open else self.start
         for button in (self.install.start, self.start):
             style = "primary" if button is main else ""
             if button.button_style != style:

@@ -10,6 +10,7 @@ from trainer_core.prepare.problems import engine_problems
 from trainer_core.text import printable
 from trainer_ui.answers import shown_problems
 from trainer_ui.formatting import Labelled, hint, show
+from trainer_ui.panels.engine import use_engine
 from trainer_ui.panels.tool import ToolPanel
 from trainer_ui.widgets import Box, Button, Layout, VBox, Widget
 
@@ -141,7 +142,7 @@ class ProblemRow:
         if fix is not None and self.can_click:
             self.button.description = printable(fix.label, 400)
             changes = ", ".join(f"{path} = {_value_text(value)}" for path, value in fix.assignments.items())
-            hint(self.button, printable(fix.task.command, 400) if fix.task else changes)
+            hint(self.button, printable(fix.task.command, 400) if fix.task else changes or fix.label)
             self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
         leads = self._leads(problem, is_needed=is_needed)
         if leads:
@@ -155,6 +156,8 @@ class ProblemRow:
         fix = self.problem.fix if self.problem is not None else None
         if fix is not None and fix.task is not None:
             self.tool.start(fix)
+        elif fix is not None and fix.engine:
+            use_engine(self.session, fix.engine)
         elif fix is not None and self.can_click:
             self.session.change(fix.changes)
         elif self.problem is not None and self.session.seek is not None:

@@ -221,7 +221,8 @@ def folders_are_read(case: Case) -> Iterator[Problem]:
         and seen.is_folder
     ):
         title = case.backend.manifest.title if case.backend else "This engine"
-        yield Problem("model.path", "error", trainable.needs_file(case.plan.model.family, title))
+        message = trainable.needs_file(case.plan.model.family, title)
+        yield Problem("model.path", "error", message, _other_engine(case))
 
 
 def single_files_are_read(case: Case) -> Iterator[Problem]:
@@ -237,7 +238,7 @@ def single_files_are_read(case: Case) -> Iterator[Problem]:
         return
     if seen.exists or (seen.is_elsewhere and seen.text.lower().endswith(".safetensors")):
         message = trainable.needs_folder(family, engine.manifest.title, case.plan.model.variant)
-        yield Problem("model.path", "error", message)
+        yield Problem("model.path", "error", message, _other_engine(case))
 
 
 def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
@@ -248,7 +249,7 @@ def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
     if detection.family == case.plan.model.family and (
         reason := trainable.why_not(detection, engine, case.plan.model.variant)
     ):
-        fix = _renamed_model(case, detection, engine)
+        fix = _renamed_model(case, detection, engine) or _other_engine(case)
         # A reason that names the engine is a sentence of its own.
         message = reason if reason.startswith(engine.title) else f"{engine.title} does not train this model. {reason}"
         yield Problem("model.path", "error", message, fix)
@@ -280,9 +281,30 @@ def engine_claims_family(case: Case) -> Iterator[Problem]:
     if backend is None:
         yield Problem(path, "error", f"No engine in this version of Easel trains {title}.")
     elif reason := backend.manifest.refused.get(family):
-        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}: {reason}")
+        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}: {reason}", _other_engine(case))
     elif family not in backend.manifest.families:
-        yield Problem(path, "error", f"{backend.manifest.title} does not train {title}.{_others(family)}")
+        message = f"{backend.manifest.title} does not train {title}.{_others(family)}"
+        yield Problem(path, "error", message, _other_engine(case))
+
+
+def _other_engine(case: Case) -> Fix | None:
+    """The fix that uses an engine which trains this model by this method, an installed one first; None if there is none."""
+    wanted, found = case.plan.model, case.facts.detection
+    seen, own = case.at("model.path"), case.backend.manifest.id if case.backend else ""
+
+    def reads(one: BackendManifest) -> bool:
+        claim = one.families.get(wanted.family)
+        if claim is None or wanted.method not in claim.methods or one.id == own:
+            return False
+        if found is not None and found.family == wanted.family and found.role in trainable.BASES:
+            return not trainable.why_not(found, one, wanted.variant)
+        if seen is None or not seen.text:
+            return True
+        return claim.folders if seen.is_folder else claim.single_file
+
+    able = [each.manifest for each in registry.available() if reads(each.manifest)]
+    best = min(able, key=lambda one: (not case.facts.engine(one.id).installed, one.rank, one.id), default=None)
+    return Fix(f"Use {best.title}", engine=best.id) if best is not None else None
 
 
 def _others(family: str) -> str:

@@ -42,9 +42,9 @@ class RemoteBar:
         show(self.here, not self.desk.on)
         if not self.desk.on:
             self.install.show()
-            # The installation here is the one thing to do while it is offered.
-            self.install.start.button_style = "primary" if self.install.is_offered else ""
-        offers = self.engine.is_offered or (not self.desk.on and self.install.is_offered)
+            # The installation here is the one thing to do while it is offered for this model.
+            self.install.start.button_style = "primary" if self.install.is_main else ""
+        offers = self.engine.is_offered or (not self.desk.on and self.install.is_main)
         self.problems.show(fills=not offers)
         is_missing = bool(needed_answers(session) or needed_settings(session))
         held = bool(in_the_way(session) or is_missing or self.desk.obstacle())
