@@ -116,6 +116,14 @@ def test_a_fix_that_brings_an_error_is_not_offered():
     assert kept == [replace(one, fix=None), other]
 
 
+def test_another_engine_is_offered_only_if_it_solves_the_problem():
+    one = Problem("model.path", "error", "A does not train this.", Fix("Use B", engine="b"))
+    install = Problem("", "error", "B is not installed.")
+    refused = Problem("model.path", "error", "B does not train this.")
+    assert fixes.sound([one], lambda _: (), lambda _: [install]) == [one], "its installation is offered afterwards"
+    assert fixes.sound([one], lambda _: (), lambda _: [install, refused]) == [replace(one, fix=None)]
+
+
 @pytest.mark.parametrize("algorithm", ["lora", "glora", "lokr", "dora", "loha", "full"])
 def test_cheaper_settings_put_the_base_in_8_bits_only_for_networks_that_train_on_it(algorithm):
     kohya = registry.get("kohya")

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.support import recorded_headers
-from tests.support.page import button, click, enter, on_page, prepare
+from tests.support.page import click, enter, on_page, prepare
 from trainer_core import hardware
 from trainer_core.engines.preference import Standing
 from trainer_core.prepare import engine_rows
@@ -87,7 +87,8 @@ def test_another_engine_is_proposed_with_a_button_and_the_message_says_what_is_l
     enter(panel.widget.children[0], True)
     enter(panel.choice, "kohya")
     assert on_page(panel.use)
-    click(button(app.root, "Use SimpleTuner"))
+    assert panel.use.description == "Use SimpleTuner"
+    click(panel.use)
     assert app.session.backend.manifest.id == "simpletuner"
     assert "Colour augmentation" in app.session.message
     assert not on_page(panel.use)

@@ -190,7 +190,9 @@ def test_an_engine_that_cannot_train_the_model_has_a_button_for_another_and_no_f
     open_app, home, engine, model, other
 ):
     (home / "models").mkdir(parents=True)
-    app = open_app({"model.path": str(recorded_headers.write(model, home / "models"))}, engine=engine)
+    app = open_app({"model.path": str(recorded_headers.write(model, home / "models"))}, engine="")
+    app.session.handler(lambda _: app.model.engine.choose(engine))()
+    assert app.model.engine.switched
     panel = app.launch.install
     assert on_page(panel.start)
     assert panel.start.button_style == ""
@@ -199,6 +201,7 @@ def test_an_engine_that_cannot_train_the_model_has_a_button_for_another_and_no_f
     assert fix.button_style == "primary"
     click(fix)
     assert app.session.backend.manifest.title == other
+    assert app.model.engine.switched is None
     assert f"{other} is what trains your model." in panel.offer.value
     assert panel.start.button_style == "primary"
     assert not [one for one in app.session.problems if one.path == "model.path"]

@@ -97,6 +97,9 @@ class EnginePanel:
         if tuple(options) != tuple(self.choice.options):
             self.choice.options = options
         self.choice.value = asked
+        if self.switched is not None and chosen is not None and chosen.manifest.title != self.switched.new:
+            # Another engine was chosen elsewhere on the page, as by a fix.
+            self.switched = None
         self._show_back()
         if chosen is not None and not asked:
             self.says.show_text(f"{chosen.manifest.title} would train this.", "")
