@@ -69,7 +69,7 @@ def test_what_a_module_stops_at_or_takes_for_something_else_is_said(module: str,
     [
         ({"max_data_loader_n_workers": -3}, {}, "from 0 to 256"),
         ({"ip_noise_gamma": -1.0}, {}, "from 0 to 1"),
-        ({"loss_type": "huber", "huber_c": 0.0}, {}, "from 1e-06"),
+        ({"loss_type": "huber", "huber_c": 0.0}, {}, "from 0.000001"),
         ({"min_timestep": 900, "max_timestep": 100}, {}, "not be more than"),
         ({"dynamo_backend": "inductor"}, {}, "without torch_compile"),
         ({"huber_scale": 2.0}, {}, "without loss_type as huber or smooth_l1"),

@@ -79,7 +79,8 @@ def test_memory_is_that_of_the_machine_that_trains(app):
     for_trainer(session.bench, dataclasses.replace(hardware.ASSUMED, accelerators=(card,)))
     assert all("of 96.0 GiB" in text for text in memory()), "as much is free"
     use_own_machine(session.bench)
-    assert memory() == own
+    # What is free here changes all the time.
+    assert [text.partition(", and")[0] for text in memory()] == [text.partition(", and")[0] for text in own]
 
 
 def test_another_engine_is_proposed_with_a_button_and_the_message_says_what_is_lost(app):
