@@ -18,6 +18,9 @@ class Views:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self._soon_lock = threading.Lock()
+        self._soon: list[str] = []
+        """What waits to be shown: a sentence for each call of `show_soon`."""
         self.message = ""
         """The last sentence for the user, until their next action."""
         self.unasked = False
@@ -73,7 +76,18 @@ class Views:
         For threads that must not wait: a callback may hold the lock for as long as it reads a large dataset, and a feed
         that does not send looks like a dead kernel.
         """
-        threading.Thread(target=self.show_unasked, args=(sentence,), name="easel-show", daemon=True).start()
+        with self._soon_lock:
+            self._soon.append(sentence)
+            if len(self._soon) > 1:
+                # One that waits shows this, too.
+                return
+        threading.Thread(target=self._show_what_waits, name="easel-show", daemon=True).start()
+
+    def _show_what_waits(self) -> None:
+        with self.lock:
+            with self._soon_lock:
+                sentences, self._soon = self._soon, []
+            self.show_unasked(next(filter(None, reversed(sentences)), ""))
 
     def note(self, sentence: str) -> None:
         """Keeps a sentence for the next time that the views are shown."""
